@@ -1,0 +1,1 @@
+"""The networks: arithmetic on tensors, one Hub class a file."""

@@ -1,0 +1,148 @@
+"""Lightness in, ab out: a U-Net whose encoder is trained with it or comes from ImageNet, with colour hints on the way up.
+
+Classes over ab bins and the annealed mean are after Zhang et al. (Colorful Image Colorization, 2016), hints after Zhang et al.
+(Real-Time User-Guided Image Colorization, 2017).
+"""
+
+from collections.abc import Sequence
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.color import lab_to_rgb
+from restore.models.blocks import Decoder, Encoder, pad_to_multiple
+from restore.models.hub import HubModel
+
+AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
+BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
+
+
+class Colorizer(HubModel, pipeline_tag="image-to-image"):
+    """Estimate the ab channels of a picture from its lightness, and from hints if there are any.
+
+    The paper's network is `Colorizer(encoder="", widths=(64, 128, 256), depths=(1, 1, 1), stem_kernel=7, norm="batch", down="max",
+    up="nearest", skips=False, bins=False, hints=False)`.
+
+    Args:
+        encoder: a timm name for a backbone pretrained on ImageNet, or "" for the U-Net's own.
+        widths: channels of the decoder at each scale, finest first; of the own encoder too.
+        depths: residual blocks at each scale of the decoder; of the own encoder too.
+        shuffle: side of the pixel blocks folded into channels before the own encoder.
+        stem_kernel, norm, down, up, skips: as in Denoiser.
+        bins: predict a distribution over ab bins; otherwise ab through tanh, as in the paper.
+        hints: accept colour hints.
+        work_size: short side in pixels at which the network was trained to see a picture.
+    """
+
+    bin_centers: Tensor
+
+    def __init__(
+        self,
+        encoder: str = "",
+        widths: Sequence[int] = (32, 64, 128),
+        depths: Sequence[int] = (2, 2, 2),
+        shuffle: int = 1,
+        stem_kernel: int = 3,
+        norm: str = "none",
+        down: str = "conv",
+        up: str = "conv",
+        skips: bool = True,
+        bins: bool = True,
+        hints: bool = True,
+        work_size: int = 64,
+    ):
+        super().__init__()
+        self.work_size = work_size
+        self.shuffle = shuffle
+        if encoder:
+            self.encoder: nn.Module = Backbone(encoder, widths)
+            self.stride = self.encoder.stride
+        else:
+            self.encoder = Encoder(shuffle**2, widths, depths, stem_kernel, norm, down)
+            self.stride = shuffle
+        self.decoder = Decoder(widths, depths, norm, up, skips)
+        self.hint_paths = nn.ModuleList(nn.Conv2d(3, width, 3, padding=1) for width in widths) if hints else None
+        self.register_buffer("bin_centers", ab_bins() if bins else torch.zeros(0, 2))
+        self.tail = nn.Conv2d(widths[0], len(self.bin_centers) or 2, 1 if bins else 3, padding=0 if bins else 1)
+        self.size_multiple = self.stride * 2 ** (len(widths) - 1)
+
+    def forward(self, lightness: Tensor, hints: Tensor | None = None, vividness: float = 0.0) -> Tensor:
+        """Map lightness (B, 1, H, W) in [0, 100] to ab (B, 2, H, W) in Lab units.
+
+        `hints` is (B, 3, H, W): ab where a colour is known, and 1 there, all zero elsewhere. `vividness` 0 gives the mean of the
+        distribution, which is the safest; towards 2 it nears the most likely colour.
+        """
+        height, width = lightness.shape[-2:]
+        ab = self.ab_of(self.predict(lightness, hints), vividness)  # (B, 2, ~H / stride, ~W / stride)
+        if self.stride > 1:
+            ab = F.interpolate(ab, scale_factor=self.stride, mode="bilinear")
+        return ab[..., :height, :width]
+
+    def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w)."""
+        x = pad_to_multiple(lightness, self.size_multiple) / 50 - 1  # (B, 1, H, W) in [-1, 1]
+        features = self.encoder(F.pixel_unshuffle(x, self.shuffle))
+        if self.hint_paths is not None:
+            hints = (
+                x.new_zeros(len(x), 3, *x.shape[-2:]) if hints is None else pad_to_multiple(hints, self.size_multiple)
+            )
+            features = [
+                feature + path(pool_hints(hints, feature.shape[-2:]))
+                for feature, path in zip(features, self.hint_paths, strict=True)
+            ]
+        elif hints is not None:
+            raise ValueError("this colorizer was built without hints")
+        return self.tail(self.decoder(features))
+
+    def ab_of(self, prediction: Tensor, vividness: float = 0.0) -> Tensor:
+        """Turn what `predict` gives into ab (B, 2, h, w): the annealed mean of the bins, or the paper's denormalised tanh."""
+        if len(self.bin_centers) == 0:
+            return AB_SCALE * torch.tanh(prediction)
+        probability = (prediction / temperature(vividness)).softmax(1)
+        return torch.einsum("bqhw,qc->bchw", probability, self.bin_centers)
+
+
+class Backbone(nn.Module):
+    """A timm backbone from stride 4 on, its features brought to the decoder's widths; takes one channel in [-1, 1]."""
+
+    def __init__(self, name: str, widths: Sequence[int]):
+        super().__init__()
+        self.body = timm.create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
+        self.stride = self.body.feature_info.reduction()[0]
+        channels = self.body.feature_info.channels()
+        self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, widths, strict=True))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map (B, 1, H, W) to features, finest first: (B, widths[i], H / 4 / 2**i, W / 4 / 2**i)."""
+        features = self.body(x.expand(-1, 3, -1, -1))
+        return [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
+
+
+def pool_hints(hints: Tensor, size: Sequence[int]) -> Tensor:
+    """Shrink hints (B, 3, H, W) to (B, 3, h, w): the mean of the hinted ab in each cell, over 110, and 1 where a cell has any."""
+    pooled = F.adaptive_avg_pool2d(hints, size)
+    share = pooled[:, 2:]
+    return torch.cat([pooled[:, :2] / share.clamp_min(1e-12) / AB_SCALE, (share > 0).to(pooled)], dim=1)
+
+
+def temperature(vividness: float) -> float:
+    """1 at vividness 0 (the mean), 0.38 at 1 (Zhang et al., 2016, equation 5), 0.14 at 2 (nearly the mode)."""
+    return 0.38**vividness
+
+
+def ab_bins() -> Tensor:
+    """Centres (Q, 2) of the bins of 10 Lab units that hold a colour of sRGB at some lightness."""
+    steps = torch.arange(-110.0, 111.0, BIN_SIZE)
+    ab = torch.cartesian_prod(steps, steps).T[None, :, :, None]  # (1, 2, N, 1)
+    reached = [_in_gamut(torch.full_like(ab[:, :1], float(lightness)), ab) for lightness in range(2, 100, 2)]
+    return ab[0, :, torch.stack(reached).any(0), 0].T.contiguous()
+
+
+def _in_gamut(lightness: Tensor, ab: Tensor) -> Tensor:
+    """Whether sRGB shows each colour: lab_to_rgb keeps ab there and shrinks it elsewhere."""
+    from restore.color import rgb_to_lab
+
+    _, back = rgb_to_lab(lab_to_rgb(lightness, ab))
+    return ((back - ab).abs().amax(1) < 1.0)[0, :, 0]

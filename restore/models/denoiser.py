@@ -1,0 +1,61 @@
+"""A blind U-Net denoiser on half-resolution features, after FFDNet (Zhang et al., 2018) and DRUNet (Zhang et al., 2021)."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.models.blocks import Decoder, Encoder, halo_of, pad_to_multiple
+from restore.models.hub import HubModel
+
+
+class Denoiser(HubModel, pipeline_tag="image-to-image"):
+    """Estimate the clean picture from a noisy one.
+
+    The defaults are the network that is shipped. The paper's is
+    `Denoiser(widths=(64, 128, 256), depths=(1, 1, 1), shuffle=1, stem_kernel=7, norm="batch", down="max", up="nearest", skips=False,
+    residual=False)`.
+
+    Args:
+        widths: channels at each scale, finest first.
+        depths: residual blocks at each scale, in the encoder and again in the decoder.
+        shuffle: side of the pixel blocks folded into channels before the first convolution (1 keeps full resolution).
+        stem_kernel: side of the first convolution, odd.
+        norm: "none", "batch" or "group".
+        down, up: "conv" for learned resampling; "max" and "nearest" as in the paper.
+        skips: add the encoder's features in the decoder.
+        residual: predict the noise and subtract it (DnCNN, Zhang et al., 2017) rather than the picture.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (48, 96, 192),
+        depths: Sequence[int] = (2, 2, 2),
+        shuffle: int = 2,
+        stem_kernel: int = 3,
+        norm: str = "none",
+        down: str = "conv",
+        up: str = "conv",
+        skips: bool = True,
+        residual: bool = True,
+    ):
+        super().__init__()
+        self.shuffle = shuffle
+        self.residual = residual
+        self.encoder = Encoder(3 * shuffle**2, widths, depths, stem_kernel, norm, down)
+        self.decoder = Decoder(widths, depths, norm, up, skips)
+        self.tail = nn.Conv2d(widths[0], 3 * shuffle**2, 3, padding=1)
+        self.size_multiple = shuffle * 2 ** (len(widths) - 1)
+        reach = shuffle * (halo_of(depths, stem_kernel, down, up) + 1)
+        self.halo = -(-reach // self.size_multiple) * self.size_multiple
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Map noisy (B, 3, H, W) in [0, 1] to an estimate of the same shape.
+
+        The estimate is not clamped: the loss must see overshoot, and the pipeline clamps once.
+        """
+        height, width = noisy.shape[-2:]
+        x = F.pixel_unshuffle(pad_to_multiple(noisy, self.size_multiple), self.shuffle)  # (B, 3 s^2, H / s, W / s)
+        x = self.tail(self.decoder(self.encoder(x)))
+        estimate = F.pixel_shuffle(x, self.shuffle)[..., :height, :width]
+        return noisy - estimate if self.residual else estimate

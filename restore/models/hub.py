@@ -1,0 +1,114 @@
+"""Loading and saving, the same for every network: a bundled name, a folder or a Hub id, and always strict."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+CONFIG, SAFETENSORS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; the message names the file and the cause."""
+
+
+def bundled() -> list[str]:
+    """Names of the weights that come with this package."""
+    return sorted(config.parent.name for config in WEIGHTS.glob(f"*/{CONFIG}"))
+
+
+class HubModel(nn.Module, PyTorchModelHubMixin):
+    """A network whose constructor arguments are its config.json.
+
+    `save_pretrained` and `push_to_hub` are the Hub mixin's own; `from_pretrained` is stricter than the mixin's.
+    """
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # names what it takes; the mixin's signature hides strict=False
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "cpu",
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load a bundled name, a folder or a Hub id ("user/repo", at `revision`), in evaluation mode and float32.
+
+        Raises WeightsError where a file is missing, damaged, or does not fit this class to the last key; errors of the Hub itself
+        (no such repository, no access, no network) come as huggingface_hub raises them.
+        """
+        if (folder := _local_folder(name)) is not None:
+            config, weights = folder / CONFIG, folder / SAFETENSORS
+        else:
+            download = {
+                "revision": revision,
+                "token": token,
+                "cache_dir": cache_dir,
+                "local_files_only": local_files_only,
+            }
+            config, weights = (_download(str(name), filename, download) for filename in (CONFIG, SAFETENSORS))
+        model = cls._from_config(config)
+        model._load_weights(weights)
+        return model.to(device).eval()
+
+    @classmethod
+    def _from_config(cls, path: Path) -> Self:
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise WeightsError(f"{path} is missing") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise WeightsError(f"{path} is not JSON: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{path} does not describe a {cls.__name__}: {error}") from error
+
+    def _load_weights(self, path: Path) -> None:
+        try:
+            if path.is_relative_to(WEIGHTS):
+                _check_sum(path)
+            self.load_state_dict(load_file(path), strict=True)
+        except FileNotFoundError as error:
+            raise WeightsError(f"{path} is missing") from error
+        except SafetensorError as error:
+            raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
+        except RuntimeError as error:  # missing, unexpected or misshapen keys
+            raise WeightsError(f"{path} does not fit this {type(self).__name__}: {error}") from error
+
+
+def _local_folder(name: str | Path) -> Path | None:
+    """The folder of a bundled name or of a path; None for what can only be a Hub id."""
+    if str(name) in bundled():
+        return WEIGHTS / name
+    if Path(name).is_dir():
+        return Path(name)
+    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise WeightsError(
+            f"{name} is neither a bundled name ({', '.join(bundled())}), nor a folder, nor a Hub id (user/repo)"
+        )
+    return None
+
+
+def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
+    try:
+        return Path(hf_hub_download(repo_id, filename, **options))
+    except EntryNotFoundError as error:
+        raise WeightsError(f"{repo_id} on the Hub has no {filename}") from error
+    except HFValidationError as error:
+        raise WeightsError(f"{repo_id} is not a Hub id: {error}") from error
+
+
+def _check_sum(path: Path) -> None:
+    """Compare a bundled file with SHA256SUMS, since a flipped bit in safetensors loads silently."""
+    sums = dict(line.split("  ")[::-1] for line in (WEIGHTS / CHECKSUMS).read_text().splitlines())
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.relative_to(WEIGHTS).as_posix()):
+        raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {WEIGHTS / CHECKSUMS}")

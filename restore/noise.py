@@ -1,0 +1,278 @@
+"""Noise models on float RGB in [0, 1], each drawn from an explicit generator.
+
+Training, the app and the tests share these functions. All take `clean` (B, 3, H, W) and return the same shape; a level is a float or a
+(B, 1, 1, 1) tensor, so that every picture of a batch can have its own. With `clip` the result is clamped to [0, 1], as a stored
+picture would be; without, the noise keeps its textbook statistics.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+Level = float | Tensor
+
+
+def gaussian(clean: Tensor, sigma: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
+    """Add white Gaussian noise of standard deviation `sigma` on the [0, 1] scale."""
+    return _clip(clean + sigma * _normal(clean, clean.shape, generator), clip)
+
+
+def grey_gaussian(clean: Tensor, sigma: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
+    """Add the same Gaussian noise to all three channels, as on a scan of a black-and-white film."""
+    batch, _, height, width = clean.shape
+    return _clip(clean + sigma * _normal(clean, (batch, 1, height, width), generator), clip)
+
+
+def correlated(
+    clean: Tensor, sigma: Level, generator: Generator | None = None, *, radius: float = 1.0, clip: bool = False
+) -> Tensor:
+    """Add Gaussian noise blurred with a Gaussian of standard deviation `radius` pixels, then scaled back to `sigma`."""
+    noise = _normal(clean, clean.shape, generator)
+    return _clip(clean + sigma * _unit_blur(noise, radius), clip)
+
+
+def salt_and_pepper(
+    clean: Tensor, fraction: Level, generator: Generator | None = None, *, per_channel: bool = False
+) -> Tensor:
+    """Replace a `fraction` in [0, 1] of the pixels by 0 or 1, evenly; all channels together as on a sensor, or each by itself."""
+    batch, channels, height, width = clean.shape
+    draw = _uniform(clean, (batch, channels if per_channel else 1, height, width), generator)
+    return clean.masked_fill(draw < fraction / 2, 0.0).masked_fill(draw > 1 - fraction / 2, 1.0)
+
+
+def poisson(clean: Tensor, peak: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
+    """Count photons: white is `peak` photons in the mean, and the variance is clean / peak."""
+    photons = (clean.clamp_min(0) * peak).to(_device(clean, generator))
+    return _clip(torch.poisson(photons, generator=generator).to(clean) / peak, clip)
+
+
+def speckle(clean: Tensor, sigma: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
+    """Multiply by 1 + n, n white Gaussian of standard deviation `sigma`, as in radar and ultrasound."""
+    return _clip(clean + clean * sigma * _normal(clean, clean.shape, generator), clip)
+
+
+def jpeg(clean: Tensor, quality: int) -> Tensor:
+    """Compress and decompress each picture at `quality` 1 to 100; rounds to 8 bits and clips, as the format does."""
+    levels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    return torch.stack([transforms.jpeg(picture, quality) for picture in levels]).to(clean) / 255
+
+
+def camera(
+    clean: Tensor,
+    shot: Level,
+    read: Level,
+    generator: Generator | None = None,
+    *,
+    smoothing: float = 0.0,
+    quality: int | None = None,
+) -> Tensor:
+    """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
+
+    The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise goes
+    through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` is the radius in pixels of the camera's
+    own noise reduction, `quality` that of its JPEG, None for none.
+    """
+    linear = srgb_to_linear(clean.clamp(0, 1))
+    gains, matrix = _white_balance_and_matrix(clean, generator)
+    sensor = _apply_matrix(linear, torch.linalg.inv(matrix)).clamp_min(0) / gains
+    noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
+    noise = demosaic(mosaic(noise))
+    if smoothing:
+        noise = _gaussian_blur(noise, smoothing)
+    noisy = linear_to_srgb((linear + _apply_matrix(noise * gains, matrix)).clamp(0, 1))
+    return noisy if quality is None else jpeg(noisy, quality)
+
+
+def srgb_to_linear(srgb: Tensor) -> Tensor:
+    """Undo the sRGB transfer curve (IEC 61966-2-1); any shape, [0, 1] to [0, 1]."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(linear: Tensor) -> Tensor:
+    """Apply the sRGB transfer curve; any shape, [0, 1] to [0, 1]."""
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def mosaic(rgb: Tensor) -> Tensor:
+    """Keep one colour a pixel in the RGGB order: (B, 3, H, W) to (B, 1, H, W)."""
+    return (rgb * _bayer_masks(rgb)).sum(1, keepdim=True)
+
+
+def demosaic(raw: Tensor) -> Tensor:
+    """Interpolate RGGB linearly: (B, 1, H, W) to (B, 3, H, W), with the gradient-corrected kernels of Malvar et al. (2004)."""
+    edge = "reflect" if min(raw.shape[-2:]) > 2 else "replicate"  # reflection keeps the phase of the mosaic
+    kernels = raw.new_tensor(_MALVAR)[:, None] / 16
+    green, along_row, along_column, diagonal = F.conv2d(F.pad(raw, (2, 2, 2, 2), mode=edge), kernels).split(1, dim=1)
+    at_red, at_green, at_blue = _bayer_masks(raw).split(1, dim=1)
+    red_row = torch.arange(raw.shape[-2], device=raw.device)[:, None] % 2 == 0
+    red_at_green = torch.where(red_row, along_row, along_column)
+    blue_at_green = torch.where(red_row, along_column, along_row)
+    return torch.cat(
+        [
+            raw * at_red + red_at_green * at_green + diagonal * at_blue,
+            raw * at_green + green * (at_red + at_blue),
+            raw * at_blue + blue_at_green * at_green + diagonal * at_red,
+        ],
+        dim=1,
+    )
+
+
+def paper_mixture(
+    clean: Tensor, generator: Generator | None = None, *, sigma: float = 0.125, fraction: float = 0.01
+) -> Tensor:
+    """The paper's degradation: Gaussian noise, then salt and pepper on a fraction of the pixels, clipped to [0, 1]."""
+    return salt_and_pepper(gaussian(clean, sigma, generator, clip=True), fraction, generator)
+
+
+def photo_mixture(clean: Tensor, generator: Generator | None = None) -> Tensor:
+    """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
+
+    Half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest.
+    """
+    kinds, weights = zip(*_PHOTO_KINDS, strict=True)
+    device = _device(clean, generator)
+    picks = torch.tensor(weights, device=device).multinomial(len(clean), replacement=True, generator=generator).tolist()
+    return torch.cat([kinds[pick](picture[None], generator) for pick, picture in zip(picks, clean, strict=True)])
+
+
+def _random_gaussian(clean: Tensor, generator: Generator | None) -> Tensor:
+    return gaussian(clean, _between(0, 55 / 255, generator), generator)
+
+
+def _random_clipped_gaussian(clean: Tensor, generator: Generator | None) -> Tensor:
+    return gaussian(clean, _between(0, 55 / 255, generator), generator, clip=True).mul(255).round().div(255)
+
+
+def _random_impulses(clean: Tensor, generator: Generator | None) -> Tensor:
+    noisy = gaussian(clean, _between(0, 40 / 255, generator), generator, clip=True)
+    per_channel = _between(0, 1, generator) < 0.3
+    return salt_and_pepper(noisy, _between(0, 0.1, generator), generator, per_channel=per_channel)
+
+
+def _random_poisson(clean: Tensor, generator: Generator | None) -> Tensor:
+    return poisson(clean, 10 ** _between(1.3, 3.5, generator), generator, clip=True)
+
+
+def _random_speckle(clean: Tensor, generator: Generator | None) -> Tensor:
+    return speckle(clean, _between(0, 0.35, generator), generator, clip=True)
+
+
+def _random_correlated(clean: Tensor, generator: Generator | None) -> Tensor:
+    radius = _between(0.4, 1.4, generator)
+    return correlated(clean, _between(0, 35 / 255, generator), generator, radius=radius, clip=True)
+
+
+def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
+    """A grey photograph, or grey grain on a colour one, at times blurred by the scanner or compressed."""
+    picture = clean.mean(1, keepdim=True).expand_as(clean) if _between(0, 1, generator) < 0.6 else clean
+    noisy = grey_gaussian(picture, _between(0, 50 / 255, generator), generator, clip=True)
+    return noisy if _between(0, 1, generator) < 0.6 else jpeg(noisy, int(_between(60, 98, generator)))
+
+
+def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
+    log_shot = _between(math.log(1e-4), math.log(2e-2), generator)  # the range of Brooks et al., and a stop beyond
+    shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
+    smoothing = _between(0.3, 1.2, generator) if _between(0, 1, generator) < 0.5 else 0.0
+    quality = int(_between(70, 99, generator)) if _between(0, 1, generator) < 0.6 else None
+    return camera(clean, shot, read, generator, smoothing=smoothing, quality=quality)
+
+
+_PHOTO_KINDS: tuple[tuple[Callable[[Tensor, Generator | None], Tensor], float], ...] = (
+    (_random_gaussian, 0.40),
+    (_random_clipped_gaussian, 0.10),
+    (_random_impulses, 0.08),
+    (_random_poisson, 0.05),
+    (_random_speckle, 0.04),
+    (_random_correlated, 0.05),
+    (_random_grey, 0.08),
+    (_random_camera, 0.20),
+)
+
+MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {
+    "paper-cifar10": partial(paper_mixture, fraction=0.01),
+    "paper-imagenet64": partial(paper_mixture, fraction=0.02),
+    "photo": photo_mixture,
+}
+
+# Malvar, He and Cutler (2004), figure 2, times 16: green at red or blue; red or blue at green, along the row and along the column; red
+# at blue and blue at red.
+_MALVAR = (
+    ((0, 0, -2, 0, 0), (0, 0, 4, 0, 0), (-2, 4, 8, 4, -2), (0, 0, 4, 0, 0), (0, 0, -2, 0, 0)),
+    ((0, 0, 1, 0, 0), (0, -2, 0, -2, 0), (-2, 8, 10, 8, -2), (0, -2, 0, -2, 0), (0, 0, 1, 0, 0)),
+    ((0, 0, -2, 0, 0), (0, -2, 8, -2, 0), (1, 0, 10, 0, 1), (0, -2, 8, -2, 0), (0, 0, -2, 0, 0)),
+    ((0, 0, -3, 0, 0), (0, 4, 0, 4, 0), (-3, 0, 12, 0, -3), (0, 4, 0, 4, 0), (0, 0, -3, 0, 0)),
+)
+
+# XYZ to the raw RGB of four cameras, as in Brooks et al. (2019); linear sRGB to XYZ, D65 (IEC 61966-2-1).
+_XYZ_TO_CAMERA = (
+    ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406)),
+    ((0.4913, -0.0541, -0.0202), (-0.6130, 1.3513, 0.2906), (-0.1564, 0.2151, 0.7183)),
+    ((0.8380, -0.2630, -0.0639), (-0.2887, 1.0725, 0.2496), (-0.0627, 0.1427, 0.5438)),
+    ((0.6596, -0.2079, -0.0562), (-0.4782, 1.3016, 0.1933), (-0.0970, 0.1581, 0.5181)),
+)
+_SRGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
+
+
+def _white_balance_and_matrix(clean: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    """Draw gains (1, 3, 1, 1) and a camera-to-sRGB matrix (3, 3) that keeps white, a random blend of four cameras'."""
+    gains = clean.new_tensor([_between(1.9, 2.4, generator), 1.0, _between(1.5, 1.9, generator)]).view(1, 3, 1, 1)
+    blend = clean.new_tensor([_between(0.01, 1, generator) for _ in _XYZ_TO_CAMERA])
+    xyz_to_camera = (blend[:, None, None] * clean.new_tensor(_XYZ_TO_CAMERA)).sum(0) / blend.sum()
+    srgb_to_camera = xyz_to_camera @ clean.new_tensor(_SRGB_TO_XYZ)
+    return gains, torch.linalg.inv(srgb_to_camera / srgb_to_camera.sum(1, keepdim=True))
+
+
+def _apply_matrix(rgb: Tensor, matrix: Tensor) -> Tensor:
+    return torch.einsum("oc,bchw->bohw", matrix, rgb)
+
+
+def _bayer_masks(like: Tensor) -> Tensor:
+    """RGGB as ones and zeros, (1, 3, H, W)."""
+    rows = torch.arange(like.shape[-2], device=like.device)[:, None] % 2
+    columns = torch.arange(like.shape[-1], device=like.device)[None] % 2
+    return torch.stack([(rows + columns == 0), (rows != columns), (rows * columns == 1)])[None].to(like)
+
+
+def _gaussian_blur(x: Tensor, radius: float) -> Tensor:
+    """Blur (B, C, H, W) with a Gaussian of standard deviation `radius` pixels."""
+    reach = math.ceil(3 * radius)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / radius) ** 2)
+    taps = (taps / taps.sum()).repeat(x.shape[1], 1)
+    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    x = F.conv2d(x, taps[:, None, None, :], groups=x.shape[1])
+    return F.conv2d(x, taps[:, None, :, None], groups=x.shape[1])
+
+
+def _unit_blur(noise: Tensor, radius: float) -> Tensor:
+    """Blur white noise and scale it back to unit variance, by the formula for the sum of squared taps."""
+    reach = math.ceil(3 * radius)
+    margin = (reach, reach, reach, reach)
+    impulse = F.pad(noise.new_ones(1, 1, 1, 1), margin)
+    energy = _gaussian_blur(impulse, radius).square().sum()
+    return _gaussian_blur(noise, radius) / energy.sqrt()
+
+
+def _normal(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    return torch.randn(shape, generator=generator, device=_device(like, generator), dtype=like.dtype).to(like.device)
+
+
+def _uniform(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    return torch.rand(shape, generator=generator, device=_device(like, generator), dtype=like.dtype).to(like.device)
+
+
+def _device(like: Tensor, generator: Generator | None) -> torch.device:
+    return like.device if generator is None else generator.device
+
+
+def _between(low: float, high: float, generator: Generator | None) -> float:
+    device = "cpu" if generator is None else generator.device
+    return low + (high - low) * torch.rand((), generator=generator, device=device).item()
+
+
+def _clip(noisy: Tensor, clip: bool) -> Tensor:
+    return noisy.clamp(0, 1) if clip else noisy

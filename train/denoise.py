@@ -1,0 +1,87 @@
+"""Train a denoiser: `accelerate launch train/denoise.py --recipe photo --dataset FOLDER`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
+
+from restore.metrics import psnr
+from restore.models.denoiser import Denoiser
+from restore.models.hub import HubModel
+from restore.noise import MIXTURES, gaussian
+from train.data import Pictures, decode, open_splits
+from train.losses import charbonnier
+from train.loop import fit
+from train.recipe import Recipe, parse
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiseRecipe(Recipe):
+    """Train a network that removes noise."""
+
+    noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"
+    network: Literal["shipped", "paper"] = "shipped"
+    loss: Literal["charbonnier", "mse"] = "charbonnier"
+    out: str = "runs/denoiser"
+
+
+NETWORKS = {
+    "shipped": {},
+    "paper": {
+        "widths": (64, 128, 256),
+        "depths": (1, 1, 1),
+        "shuffle": 1,
+        "stem_kernel": 7,
+        "norm": "batch",
+        "down": "max",
+        "up": "nearest",
+        "skips": False,
+        "residual": False,
+    },
+}
+LOSSES = {"charbonnier": charbonnier, "mse": F.mse_loss}
+CIFAR10 = DenoiseRecipe()
+RECIPES = {
+    "cifar10": CIFAR10,
+    "imagenet64": dataclasses.replace(
+        CIFAR10, dataset="benjamin-paine/imagenet-1k-64x64", noise="paper-imagenet64", batch_size=64
+    ),
+    "photo": dataclasses.replace(CIFAR10, dataset="", noise="photo", patch=64, batch_size=16, steps=400_000),
+    "paper": dataclasses.replace(
+        CIFAR10, network="paper", loss="mse", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0
+    ),
+}
+
+
+def main(recipe: DenoiseRecipe) -> None:
+    train_split, validation_split = open_splits(recipe.dataset)
+    pictures = Pictures(train_split, recipe.patch, turns=True, seed=recipe.seed)
+    degrade, criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
+
+    def loss_of(model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
+        return criterion(model(degrade(clean, generator)), clean)
+
+    records = validation_split.select(range(min(len(validation_split), recipe.validation_pictures)))
+
+    @torch.inference_mode()
+    def validate(model: HubModel) -> dict[str, float]:
+        generator = Generator().manual_seed(0)
+        total = 0.0
+        for record in records:
+            clean = torch.from_numpy(decode(record["image"])).permute(2, 0, 1)[None].float() / 255
+            noisy = gaussian(clean, 25 / 255, generator) if recipe.noise == "photo" else degrade(clean, generator)
+            total += psnr(model(noisy).clamp(0, 1), clean).item()
+        return {"psnr": total / len(records)}
+
+    model = Denoiser.from_pretrained(recipe.init) if recipe.init else Denoiser(**NETWORKS[recipe.network])
+    fit(recipe, model, pictures, loss_of, validate)
+
+
+if __name__ == "__main__":
+    main(parse(RECIPES))

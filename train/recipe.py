@@ -1,0 +1,62 @@
+"""What every training run is told; each field is a flag, and a named recipe is a set of defaults."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_type_hints
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training run. A subclass adds what only its task knows."""
+
+    dataset: str = "uoft-cs/cifar10"  # Hub id or local folder
+    patch: int = 0  # side of random crops in pixels; 0 trains on whole pictures, all of one size
+    batch_size: int = 128  # pictures per process and step
+    accumulate: int = 1  # batches per optimizer step
+    epochs: float = 20  # passes over the training split; ignored where steps is given
+    steps: int = 0  # optimizer steps
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-3  # peak
+    schedule: Literal["cosine", "exponential"] = (
+        "cosine"  # to zero; or lr * exp(-beta * epoch), equation 5 of the paper
+    )
+    beta: float = 0.05  # decay an epoch of the exponential schedule
+    warmup: int = 200  # steps of linear warm-up
+    clip_norm: float = 1.0  # of the gradient; 0 for none
+    ema: float = 0.999  # decay of the averaged weights, which are the ones saved; 0 for none
+    mixed_precision: Literal["", "no", "fp16", "bf16"] = ""  # empty: what accelerate was configured with
+    workers: int = 0  # loader processes
+    seed: int = 0
+    validation_pictures: int = 500  # the first so many of the validation split
+    validate_every: int = 1000  # steps
+    checkpoint_minutes: float = 5.0
+    init: str = ""  # start from these weights: a bundled name, folder or Hub id
+    resume: bool = False  # go on from the newest checkpoint in out
+    out: str = "runs/model"  # checkpoints, logs and the finished weights
+    push_to: str = ""  # "user/repo"; empty keeps the weights local
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def parse(named: Mapping[str, R], argv: list[str] | None = None) -> R:
+    """Read `--recipe NAME` and a flag for any field of it."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--recipe", choices=list(named), default=next(iter(named)))
+    chosen = named[first.parse_known_args(argv)[0].recipe]
+
+    parser = argparse.ArgumentParser(parents=[first], description=type(chosen).__doc__)
+    kinds = get_type_hints(type(chosen))
+    for field in dataclasses.fields(chosen):
+        flag, kind = "--" + field.name, kinds[field.name]
+        value = getattr(chosen, field.name)
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=value)
+        elif hasattr(kind, "__args__"):
+            parser.add_argument(flag, choices=kind.__args__, default=value)
+        else:
+            parser.add_argument(flag, type=kind, default=value, help=f"default {value!r}")
+    values = vars(parser.parse_args(argv))
+    del values["recipe"]
+    return type(chosen)(**values)
