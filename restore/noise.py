@@ -36,9 +36,7 @@ def correlated(
     return _clip(clean + sigma * _unit_blur(noise, radius), clip)
 
 
-def salt_and_pepper(
-    clean: Tensor, fraction: Level, generator: Generator | None = None, *, per_channel: bool = False
-) -> Tensor:
+def salt_and_pepper(clean: Tensor, fraction: Level, generator: Generator | None = None, *, per_channel: bool = False) -> Tensor:
     """Replace a `fraction` in [0, 1] of the pixels by 0 or 1, evenly; all channels together as on a sensor, or each by itself."""
     batch, channels, height, width = clean.shape
     draw = _uniform(clean, (batch, channels if per_channel else 1, height, width), generator)
@@ -122,9 +120,7 @@ def demosaic(raw: Tensor) -> Tensor:
     )
 
 
-def paper_mixture(
-    clean: Tensor, generator: Generator | None = None, *, sigma: float = 0.125, fraction: float = 0.01
-) -> Tensor:
+def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: float = 0.125, fraction: float = 0.01) -> Tensor:
     """The paper's degradation: Gaussian noise, then salt and pepper on a fraction of the pixels, clipped to [0, 1]."""
     return salt_and_pepper(gaussian(clean, sigma, generator, clip=True), fraction, generator)
 

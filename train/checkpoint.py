@@ -30,9 +30,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], numbers: dict[str,
         aside.mkdir()
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
         (aside / NUMBERS).write_text(json.dumps(numbers, indent=1))
-        (aside / MANIFEST).write_text(
-            json.dumps({name: _sha256(aside / name) for name in (TENSORS, NUMBERS)}, indent=1)
-        )
+        (aside / MANIFEST).write_text(json.dumps({name: _sha256(aside / name) for name in (TENSORS, NUMBERS)}, indent=1))
         for path in (*aside.iterdir(), aside):
             _sync(path)
         if target.exists():  # the same step written again, after a resume from an older checkpoint
@@ -41,9 +39,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], numbers: dict[str,
         _sync(folder)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise CheckpointError(
-            f"cannot write a checkpoint below {folder}: {error}; the previous one is whole"
-        ) from error
+        raise CheckpointError(f"cannot write a checkpoint below {folder}: {error}; the previous one is whole") from error
     for old in _newest_first(folder)[KEPT:]:
         shutil.rmtree(old)
     return target

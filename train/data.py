@@ -133,9 +133,7 @@ class KeySampler(torch.utils.data.Sampler[list[int]]):
             yield keys
 
 
-def train_loader(
-    pictures: Pictures, batch_size: int, steps: int, start: int = 0, workers: int = 0
-) -> DataLoader[Tensor]:
+def train_loader(pictures: Pictures, batch_size: int, steps: int, start: int = 0, workers: int = 0) -> DataLoader[Tensor]:
     """Batches (B, 3, H, W) in [0, 1] for steps `start` to `steps`."""
     sampler = KeySampler(len(pictures.split), batch_size, steps, start, pictures.seed)
     return DataLoader(

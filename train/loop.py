@@ -102,9 +102,7 @@ class Run:
         tensors = {f"model.{name}": tensor for name, tensor in self.raw_model.state_dict().items()}
         tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state.items()}
         for name, parameter in self.raw_model.named_parameters():
-            tensors |= {
-                f"optimizer.{key}.{name}": value for key, value in raw_optimizer.state.get(parameter, {}).items()
-            }
+            tensors |= {f"optimizer.{key}.{name}": value for key, value in raw_optimizer.state.get(parameter, {}).items()}
         return tensors
 
     def _scaler_state(self) -> dict[str, Any]:
@@ -122,9 +120,7 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures, loss_of: Loss, vali
 
     Every step draws from a generator of its own, seeded by (seed, step, process), so that a resumed run repeats an undisturbed one.
     """
-    accelerator = Accelerator(
-        gradient_accumulation_steps=recipe.accumulate, mixed_precision=recipe.mixed_precision or None
-    )
+    accelerator = Accelerator(gradient_accumulation_steps=recipe.accumulate, mixed_precision=recipe.mixed_precision or None)
     set_seed(recipe.seed)
     run = Run(recipe, model, accelerator)
     if recipe.resume:

@@ -18,9 +18,7 @@ class Recipe:
     steps: int = 0  # optimizer steps
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = 1e-3  # peak
-    schedule: Literal["cosine", "exponential"] = (
-        "cosine"  # to zero; or lr * exp(-beta * epoch), equation 5 of the paper
-    )
+    schedule: Literal["cosine", "exponential"] = "cosine"  # to zero; or lr * exp(-beta * epoch), equation 5 of the paper
     beta: float = 0.05  # decay an epoch of the exponential schedule
     warmup: int = 200  # steps of linear warm-up
     clip_norm: float = 1.0  # of the gradient; 0 for none

@@ -73,8 +73,7 @@ class Encoder(nn.Module):
         self.stem = nn.Conv2d(in_channels, widths[0], stem_kernel, padding=stem_kernel // 2)
         self.downs = nn.ModuleList(halve(down, c, c_next) for c, c_next in zip(widths, widths[1:], strict=False))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth)))
-            for c, depth in zip(widths, depths, strict=True)
+            nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth))) for c, depth in zip(widths, depths, strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -88,9 +87,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """From the coarsest feature back up; each finer one is added on the way, or left out as in the paper (skips=False)."""
 
-    def __init__(
-        self, widths: Sequence[int], depths: Sequence[int], norm: str = "none", up: str = "conv", skips: bool = True
-    ):
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], norm: str = "none", up: str = "conv", skips: bool = True):
         super().__init__()
         self.skips = skips
         self.ups = nn.ModuleList(double(up, c_next, c) for c, c_next in zip(widths, widths[1:], strict=False))

@@ -85,9 +85,7 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         x = pad_to_multiple(lightness, self.size_multiple) / 50 - 1  # (B, 1, H, W) in [-1, 1]
         features = self.encoder(F.pixel_unshuffle(x, self.shuffle))
         if self.hint_paths is not None:
-            hints = (
-                x.new_zeros(len(x), 3, *x.shape[-2:]) if hints is None else pad_to_multiple(hints, self.size_multiple)
-            )
+            hints = x.new_zeros(len(x), 3, *x.shape[-2:]) if hints is None else pad_to_multiple(hints, self.size_multiple)
             features = [
                 feature + path(pool_hints(hints, feature.shape[-2:]))
                 for feature, path in zip(features, self.hint_paths, strict=True)

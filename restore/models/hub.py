@@ -92,9 +92,7 @@ def _local_folder(name: str | Path) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise WeightsError(
-            f"{name} is neither a bundled name ({', '.join(bundled())}), nor a folder, nor a Hub id (user/repo)"
-        )
+        raise WeightsError(f"{name} is neither a bundled name ({', '.join(bundled())}), nor a folder, nor a Hub id (user/repo)")
     return None
 
 
