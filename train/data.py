@@ -52,11 +52,12 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
 
     Args:
         patch: side of the crop; 0 takes pictures whole, which then must have one size.
+        resize: short side that larger pictures are reduced to first; 0 keeps them.
         turns: flips and quarter turns in all eight ways; otherwise only left to right.
     """
 
-    def __init__(self, split: Dataset, patch: int = 0, turns: bool = False, seed: int = 0):
-        self.split, self.patch, self.turns, self.seed = split, patch, turns, seed
+    def __init__(self, split: Dataset, patch: int = 0, resize: int = 0, turns: bool = False, seed: int = 0):
+        self.split, self.patch, self.resize, self.turns, self.seed = split, patch, resize, turns, seed
         self.cache: dict[int, np.ndarray] = {}
         self.cached_pixels = 0
         self.skipped: dict[int, str] = {}
@@ -74,7 +75,9 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
         if index in self.skipped or index in self.cache:
             return self.cache.get(index)
         try:
-            picture = decode(self.split[index]["image"], self.patch)
+            picture = decode(self.split[index]["image"], self.resize)
+            if min(picture.shape[:2]) < self.patch:
+                raise DataError(f"smaller than {self.patch} pixels")
         except DataError as error:
             self.skipped[index] = str(error)
             return None
@@ -94,22 +97,23 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
         return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
-def decode(record: dict[str, bytes | str | None], least_side: int = 0) -> np.ndarray:
-    """Decode a record of an Image(decode=False) column to RGB uint8 (H, W, 3).
+def decode(record: dict[str, bytes | str | None], resize: int = 0) -> np.ndarray:
+    """Decode a record of an Image(decode=False) column to RGB uint8 (H, W, 3), its short side reduced to `resize` if that is given.
 
-    Raises DataError for a picture that is corrupt, grey or has a side below `least_side`.
+    Raises DataError for a picture that is corrupt or grey.
     """
     source = record["bytes"]
     try:
         with PILImage.open(io.BytesIO(source) if isinstance(source, bytes) else str(record["path"])) as image:
             if image.mode in ("1", "L", "LA", "I", "I;16", "F"):
                 raise DataError("grey")
-            pixels = np.asarray(image.convert("RGB"))
+            picture = image.convert("RGB")
     except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
-    if min(pixels.shape[:2]) < least_side:
-        raise DataError(f"smaller than {least_side} pixels")
-    return pixels
+    if 0 < resize < min(picture.size):
+        scale = resize / min(picture.size)
+        picture = picture.resize([round(side * scale) for side in picture.size], PILImage.Resampling.LANCZOS)
+    return np.asarray(picture)
 
 
 class KeySampler(torch.utils.data.Sampler[list[int]]):

@@ -61,7 +61,7 @@ RECIPES = {
 
 def main(recipe: DenoiseRecipe) -> None:
     train_split, validation_split = open_splits(recipe.dataset)
-    pictures = Pictures(train_split, recipe.patch, turns=True, seed=recipe.seed)
+    pictures = Pictures(train_split, recipe.patch, recipe.resize, turns=True, seed=recipe.seed)
     degrade, criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
 
     def loss_of(model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
@@ -74,7 +74,7 @@ def main(recipe: DenoiseRecipe) -> None:
         generator = Generator().manual_seed(0)
         total = 0.0
         for record in records:
-            clean = torch.from_numpy(decode(record["image"])).permute(2, 0, 1)[None].float() / 255
+            clean = torch.from_numpy(decode(record["image"], recipe.resize)).permute(2, 0, 1)[None].float() / 255
             noisy = gaussian(clean, 25 / 255, generator) if recipe.noise == "photo" else degrade(clean, generator)
             total += psnr(model(noisy).clamp(0, 1), clean).item()
         return {"psnr": total / len(records)}

@@ -12,6 +12,7 @@ class Recipe:
 
     dataset: str = "uoft-cs/cifar10"  # Hub id or local folder
     patch: int = 0  # side of random crops in pixels; 0 trains on whole pictures, all of one size
+    resize: int = 0  # short side in pixels that larger pictures are reduced to before the crop; 0 keeps them
     batch_size: int = 128  # pictures per process and step
     accumulate: int = 1  # batches per optimizer step
     epochs: float = 20  # passes over the training split; ignored where steps is given

@@ -5,13 +5,14 @@ Classes over ab bins and the annealed mean are after Zhang et al. (Colorful Imag
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.color import lab_to_rgb
+from restore.color import rgb_to_lab
 from restore.models.blocks import Decoder, Encoder, pad_to_multiple
 from restore.models.hub import HubModel
 
@@ -68,14 +69,17 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         self.tail = nn.Conv2d(widths[0], len(self.bin_centers) or 2, 1 if bins else 3, padding=0 if bins else 1)
         self.size_multiple = self.stride * 2 ** (len(widths) - 1)
 
-    def forward(self, lightness: Tensor, hints: Tensor | None = None, vividness: float = 0.0) -> Tensor:
+    def forward(self, lightness: Tensor, hints: Tensor | None = None, vividness: float | None = 0.0) -> Tensor:
         """Map lightness (B, 1, H, W) in [0, 100] to ab (B, 2, H, W) in Lab units.
 
         `hints` is (B, 3, H, W): ab where a colour is known, and 1 there, all zero elsewhere. `vividness` 0 gives the mean of the
-        distribution, which is the safest; towards 2 it nears the most likely colour.
+        distribution, which is the safest; towards 2 it nears the most likely colour. None gives what `predict` does, for training.
         """
         height, width = lightness.shape[-2:]
-        ab = self.ab_of(self.predict(lightness, hints), vividness)  # (B, 2, ~H / stride, ~W / stride)
+        prediction = self.predict(lightness, hints)
+        if vividness is None:
+            return prediction
+        ab = self.ab_of(prediction, vividness)  # (B, 2, ~H / stride, ~W / stride)
         if self.stride > 1:
             ab = F.interpolate(ab, scale_factor=self.stride, mode="bilinear")
         return ab[..., :height, :width]
@@ -112,6 +116,12 @@ class Backbone(nn.Module):
         channels = self.body.feature_info.channels()
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, widths, strict=True))
 
+    def train(self, mode: bool = True) -> Self:
+        """Train the laterals; the batch statistics of the backbone stay ImageNet's."""
+        super().train(mode)
+        self.body.eval()
+        return self
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map (B, 1, H, W) to features, finest first: (B, widths[i], H / 4 / 2**i, W / 4 / 2**i)."""
         features = self.body(x.expand(-1, 3, -1, -1))
@@ -131,16 +141,8 @@ def temperature(vividness: float) -> float:
 
 
 def ab_bins() -> Tensor:
-    """Centres (Q, 2) of the bins of 10 Lab units that hold a colour of sRGB at some lightness."""
-    steps = torch.arange(-110.0, 111.0, BIN_SIZE)
-    ab = torch.cartesian_prod(steps, steps).T[None, :, :, None]  # (1, 2, N, 1)
-    reached = [_in_gamut(torch.full_like(ab[:, :1], float(lightness)), ab) for lightness in range(2, 100, 2)]
-    return ab[0, :, torch.stack(reached).any(0), 0].T.contiguous()
-
-
-def _in_gamut(lightness: Tensor, ab: Tensor) -> Tensor:
-    """Whether sRGB shows each colour: lab_to_rgb keeps ab there and shrinks it elsewhere."""
-    from restore.color import rgb_to_lab
-
-    _, back = rgb_to_lab(lab_to_rgb(lightness, ab))
-    return ((back - ab).abs().amax(1) < 1.0)[0, :, 0]
+    """Centres (Q, 2) of the bins of 10 Lab units that hold a colour of sRGB, in the order of a, then b."""
+    levels = torch.linspace(0, 1, 52)  # every fifth 8-bit level
+    cube = torch.cartesian_prod(levels, levels, levels).T[None, :, :, None]  # (1, 3, N, 1)
+    _, ab = rgb_to_lab(cube)
+    return (ab[0, :, :, 0].T / BIN_SIZE).round().unique(dim=0) * BIN_SIZE

@@ -1,0 +1,144 @@
+"""Train a colorizer: `accelerate launch train/colorize.py --recipe photo --dataset FOLDER`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Generator, Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/colorize.py` puts only train/ on the path
+
+from restore.color import grey, lab_to_rgb, rgb_to_lab
+from restore.metrics import mse, psnr_of_mse
+from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
+from restore.models.hub import HubModel
+from train.data import Pictures, decode, open_splits, to_float
+from train.losses import bin_cross_entropy, paper_color
+from train.loop import fit
+from train.recipe import Recipe, parse
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorizeRecipe(Recipe):
+    """Train a network that gives grey photographs colour."""
+
+    network: Literal["small", "photo", "paper"] = "small"
+    encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
+    train_encoder: bool = True  # False keeps a pretrained backbone as it is
+    mean_weight: float = 0.1  # of the L1 error of the distribution's mean, beside the cross-entropy of the bins
+    hint_share: float = 0.5  # of the pictures get hints
+    out: str = "runs/colorizer"
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "small": {"widths": (48, 96, 192), "depths": (1, 2, 2), "shuffle": 2, "work_size": 64},
+    "photo": {
+        "encoder": "tf_efficientnet_lite0",
+        "widths": (64, 96, 128, 160),
+        "depths": (1, 1, 1, 1),
+        "work_size": 128,
+    },
+    "paper": {
+        "widths": (64, 128, 256),
+        "depths": (1, 1, 1),
+        "stem_kernel": 7,
+        "norm": "batch",
+        "down": "max",
+        "up": "nearest",
+        "skips": False,
+        "bins": False,
+        "hints": False,
+    },
+}
+CIFAR10 = ColorizeRecipe()
+RECIPES = {
+    "cifar10": CIFAR10,
+    "imagenet64": dataclasses.replace(CIFAR10, dataset="benjamin-paine/imagenet-1k-64x64", batch_size=64),
+    "photo": dataclasses.replace(CIFAR10, network="photo", dataset="", resize=128, patch=128, batch_size=32, steps=200_000),
+    "paper": dataclasses.replace(
+        CIFAR10, network="paper", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0, hint_share=0
+    ),
+}
+
+
+def main(recipe: ColorizeRecipe) -> None:
+    train_split, validation_split = open_splits(recipe.dataset)
+    pictures = Pictures(train_split, recipe.patch, recipe.resize, seed=recipe.seed)
+    records = validation_split.select(range(min(len(validation_split), recipe.validation_pictures)))
+
+    def loss_of(model: nn.Module, rgb: Tensor, generator: Generator) -> Tensor:
+        lightness, ab = rgb_to_lab(rgb)
+        hints = random_hints(ab, recipe.hint_share, generator) if recipe.hint_share else None
+        return color_loss(network, model(lightness, hints, None), ab, recipe.mean_weight)
+
+    network = build(recipe)
+    fit(recipe, network, pictures, loss_of, lambda model: gain_over_grey(model, records, recipe.resize))
+
+
+def build(recipe: ColorizeRecipe) -> Colorizer:
+    """The recipe's network, from `init`, or new with a pretrained backbone where it has one."""
+    model = Colorizer.from_pretrained(recipe.init) if recipe.init else Colorizer(**NETWORKS[recipe.network])
+    if isinstance(model.encoder, Backbone):
+        body = model.encoder.body
+        if not recipe.init:
+            name = NETWORKS[recipe.network]["encoder"]
+            source = (
+                load_file(recipe.encoder_weights)
+                if recipe.encoder_weights
+                else timm.create_model(name, pretrained=True).state_dict()
+            )
+            body.load_state_dict({key: source[key] for key in body.state_dict()})
+        body.requires_grad_(recipe.train_encoder)
+    return model
+
+
+def color_loss(network: Colorizer, prediction: Tensor, ab: Tensor, mean_weight: float) -> Tensor:
+    """The loss of a prediction (B, C, h, w) against the true ab (B, 2, H, W) in Lab units, at the prediction's resolution."""
+    ab = F.pad(
+        ab, (0, prediction.shape[-1] * network.stride - ab.shape[-1], 0, prediction.shape[-2] * network.stride - ab.shape[-2])
+    )
+    ab = F.avg_pool2d(ab, network.stride)
+    if len(network.bin_centers) == 0:
+        return paper_color(torch.tanh(prediction), ab / AB_SCALE)
+    entropy = bin_cross_entropy(prediction, ab, network.bin_centers)
+    return entropy + mean_weight * F.l1_loss(network.ab_of(prediction), ab)
+
+
+def random_hints(ab: Tensor, share: float, generator: Generator) -> Tensor:
+    """Show the true ab (B, 2, H, W) at a few points: a `share` of the pictures gets 1 to 128 of them, few being likelier, each 1 to 7
+    pixels wide. Gives hints (B, 3, H, W), as Colorizer takes them (after Zhang et al., 2017)."""
+    batch, _, height, width = ab.shape
+    device = generator.device
+    uniform = torch.rand(batch, 2, 1, 1, 1, generator=generator, device=device)
+    count = torch.where(uniform[:, 0] < share, 2 ** (7 * uniform[:, 1]), 0)
+    points = torch.rand(batch, 1, height, width, generator=generator, device=device) < count / (height * width)
+    reach = int(torch.randint(4, (), generator=generator, device=device))
+    mask = F.max_pool2d(points.to(ab), 2 * reach + 1, stride=1, padding=reach)
+    return torch.cat([ab * mask, mask], dim=1)
+
+
+@torch.inference_mode()
+def gain_over_grey(model: HubModel, records: Any, resize: int) -> dict[str, float]:
+    """PSNR in dB of the safest colour and its gain over the grey picture: mean of per-image PSNR, and pooled MSE."""
+    device = next(model.parameters()).device
+    errors, grey_errors = [], []
+    for record in records:
+        rgb = to_float([torch.from_numpy(decode(record["image"], resize)).permute(2, 0, 1)]).to(device)
+        lightness, _ = rgb_to_lab(rgb)
+        errors.append(mse(lab_to_rgb(lightness, model(lightness)), rgb))
+        grey_errors.append(mse(grey(rgb), rgb))
+    ours, baseline = torch.cat(errors).clamp_min(1e-10), torch.cat(grey_errors).clamp_min(1e-10)
+    return {
+        "psnr": psnr_of_mse(ours).mean().item(),
+        "gain": (psnr_of_mse(ours) - psnr_of_mse(baseline)).mean().item(),
+        "pooled_gain": (psnr_of_mse(ours.mean()) - psnr_of_mse(baseline.mean())).item(),
+    }
+
+
+if __name__ == "__main__":
+    main(parse(RECIPES))

@@ -1,0 +1,223 @@
+"""Measure the networks: the paper's tables and the usual benchmarks, as Markdown on the screen and as JSON for the app and the cards.
+
+    python -m train.evaluate --cifar10 uoft-cs/cifar10 --cbsd68 FOLDER --out docs/results.json
+
+Only the sets that are named are measured; the others' tables stay as they are in the JSON.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from datasets import Image
+from torch import Generator, Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `python train/evaluate.py` puts only train/ on the path
+
+from restore.color import grey, lab_to_rgb, rgb_to_lab
+from restore.images import open_picture
+from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+from restore.noise import gaussian, paper_mixture
+from train.data import decode, open_splits, to_float
+
+PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
+HINT_COUNTS = (0, 1, 5, 20, 100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Measured rows under a caption that says on what."""
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+    def markdown(self) -> str:
+        """The table as Markdown, numbers to two decimals."""
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines]
+        return f"{self.caption}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+class Errors:
+    """Squared errors gathered picture by picture, as the mean of per-image PSNR and as the PSNR of the pooled error, in dB."""
+
+    def __init__(self) -> None:
+        self.batches: list[Tensor] = []
+
+    def add(self, picture: Tensor, truth: Tensor) -> None:
+        self.batches.append(mse(picture, truth).clamp_min(1e-10))  # 100 dB at most, so that an exact picture has a number
+
+    def per_image(self) -> float:
+        return psnr_of_mse(torch.cat(self.batches)).mean().item()
+
+    def pooled(self) -> float:
+        return psnr_of_mse(torch.cat(self.batches).mean()).item()
+
+
+def to_8_bit(picture: Tensor) -> Tensor:
+    """Clamp and round to the 256 levels of a stored picture."""
+    return (picture.clamp(0, 1) * 255).round() / 255
+
+
+def folder_pictures(folder: Path) -> Iterator[Tensor]:
+    """The pictures of a folder in the order of their names, each (1, 3, H, W)."""
+    for path in sorted(folder.iterdir()):
+        yield open_picture(path).rgb
+
+
+def split_batches(dataset: str, limit: int, batch_size: int = 100) -> Iterator[Tensor]:
+    """The first `limit` pictures of a data set's validation or test split, (B, 3, H, W)."""
+    _, split = open_splits(dataset)
+    split = split.cast_column("image", Image(decode=False)).select(range(min(limit, len(split))))
+    for batch in split.iter(batch_size):
+        yield to_float([torch.from_numpy(decode(record).copy()).permute(2, 0, 1) for record in batch["image"]])
+
+
+def denoising_table(
+    name: str, caption: str, methods: dict[str, Callable[[Tensor], Tensor]], pairs: Iterator[tuple[Tensor, Tensor]]
+) -> Table:
+    """PSNR of each method on (noisy, clean) pairs."""
+    errors = {method: Errors() for method in methods}
+    for noisy, clean in pairs:
+        for method, run in methods.items():
+            errors[method].add(to_8_bit(run(noisy)), clean)
+    rows = tuple((method, e.per_image(), e.pooled()) for method, e in errors.items())
+    if name in PAPER_PSNR:
+        rows += (("the paper, as printed", PAPER_PSNR[name], "-"),)
+    return Table(name, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), rows)
+
+
+def cbsd68_table(model: Denoiser, folder: Path) -> Table:
+    """Clean and white Gaussian noise on CBSD68: float noise, seed 0, not clipped; output rounded to 8 bits."""
+    rows = []
+    for sigma in (0, 15, 25, 50):
+        generator, noisy_errors, errors = Generator().manual_seed(0), Errors(), Errors()
+        for clean in folder_pictures(folder):
+            noisy = gaussian(clean, sigma / 255, generator)
+            noisy_errors.add(noisy, clean)
+            errors.add(to_8_bit(model(noisy)), clean)
+        rows.append((f"sigma {sigma}", noisy_errors.per_image(), errors.per_image()))
+    return Table("cbsd68", "CBSD68, mean PSNR per image", ("noise", "noisy", "denoiser-photo"), tuple(rows))
+
+
+def real_noise_pairs(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """NAME_noisy.png with NAME_clean.png."""
+    for noisy in sorted(folder.glob("*_noisy.png")):
+        yield open_picture(noisy).rgb, open_picture(noisy.with_name(noisy.name.replace("_noisy", "_clean"))).rgb
+
+
+def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
+    """Colour against the grey picture: PSNR both ways, colourfulness, CIEDE2000; and PSNR with hints."""
+    generator = Generator().manual_seed(0)
+    settings = {"grey": None, "safest (vividness 0)": 0.0, "default (vividness 1)": 1.0, "lively (vividness 2)": 2.0}
+    errors = {setting: Errors() for setting in settings}
+    hinted = {count: Errors() for count in HINT_COUNTS}
+    colour, difference, true_colour = {s: [] for s in settings}, {s: [] for s in settings}, []
+    for rgb in batches:
+        lightness, ab = rgb_to_lab(rgb)
+        true_colour.append(colorfulness(rgb))
+        for setting, vividness in settings.items():
+            picture = grey(rgb) if vividness is None else lab_to_rgb(lightness, model(lightness, vividness=vividness))
+            picture = to_8_bit(picture)
+            errors[setting].add(picture, rgb)
+            colour[setting].append(colorfulness(picture))
+            difference[setting].append(ciede2000(picture, rgb))
+        for count, gathered in hinted.items():
+            hints = point_hints(ab, count, generator)
+            gathered.add(to_8_bit(lab_to_rgb(lightness, model(lightness, hints))), rgb)
+    truth = torch.cat(true_colour).mean().item()
+    baseline = errors["grey"]
+    rows = []
+    for setting, e in errors.items():
+        gains = e.per_image() - baseline.per_image(), e.pooled() - baseline.pooled()
+        share = 100 * torch.cat(colour[setting]).mean().item() / truth
+        rows.append((setting, e.per_image(), gains[0], e.pooled(), gains[1], share, torch.cat(difference[setting]).mean().item()))
+    if name in PAPER_PSNR:
+        rows.append(("the paper, as printed", PAPER_PSNR[name], "-", "-", "-", "-", "-"))
+    columns = (
+        "colour",
+        "PSNR, mean per image",
+        "over grey",
+        "PSNR, pooled",
+        "over grey",
+        "colourfulness, % of truth",
+        "CIEDE2000",
+    )
+    hint_rows = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in hinted.items())
+    return [
+        Table(name, caption, columns, tuple(rows)),
+        Table(f"{name}-hints", f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows),
+    ]
+
+
+def point_hints(ab: Tensor, count: int, generator: Generator) -> Tensor:
+    """The true colour of `count` random pixels of each picture, grown to 7x7 as a visitor's dab: hints (B, 3, H, W)."""
+    batch, _, height, width = ab.shape
+    points = torch.rand(batch, height * width, generator=generator).argsort(1)[:, :count]
+    mask = torch.zeros(batch, height * width).scatter_(1, points, 1.0).reshape(batch, 1, height, width)
+    reach = min(3, min(height, width) // 16)
+    mask = torch.nn.functional.max_pool2d(mask, 2 * reach + 1, stride=1, padding=reach)
+    return torch.cat([ab * mask, mask], dim=1)
+
+
+@torch.inference_mode()
+def measure(options: argparse.Namespace) -> Iterator[Table]:
+    """The tables of the sets that were named."""
+    if options.cbsd68:
+        yield cbsd68_table(Denoiser.from_pretrained("denoiser-photo"), options.cbsd68)
+    if options.real_noise:
+        photo = Denoiser.from_pretrained("denoiser-photo")
+        methods = {"noisy": lambda x: x, "denoiser-photo": photo}
+        yield denoising_table("real-noise", "Real camera noise (Nam et al., 2016)", methods, real_noise_pairs(options.real_noise))
+    for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
+        if dataset := getattr(options, key):
+            generator = Generator().manual_seed(0)
+            batches = split_batches(dataset, options.limit)
+            pairs = ((paper_mixture(clean, generator, fraction=fraction), clean) for clean in batches)
+            name = f"denoiser-{key}"
+            methods = {"noisy": lambda x: x, name: Denoiser.from_pretrained(name)}
+            yield denoising_table(
+                name, f"Table {paper_table}: {dataset}, sigma 0.125 and {fraction:.0%} salt and pepper", methods, pairs
+            )
+    for key, where in (("cifar10", "Table III: "), ("imagenet64", "Table IV: "), ("photo", "")):
+        if dataset := getattr(options, key):
+            name = f"colorizer-{key}"
+            batches = split_batches(dataset, options.limit, 20)
+            yield from colour_tables(name, f"{where}colour on {dataset}", Colorizer.from_pretrained(name), batches)
+
+
+def write_results(path: Path, tables: list[Table]) -> None:
+    """Put the tables into the JSON at `path`, in place of those of the same names."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known |= {table.name: dataclasses.asdict(table) for table in tables}
+    path.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cifar10", help="Hub id or folder")
+    parser.add_argument("--imagenet64", help="Hub id or folder")
+    parser.add_argument("--photo", help="Hub id or folder of colour photographs")
+    parser.add_argument("--cbsd68", type=Path, help="folder")
+    parser.add_argument("--real-noise", type=Path, help="folder of NAME_noisy.png and NAME_clean.png")
+    parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")
+    parser.add_argument("--out", type=Path, default=Path("docs/results.json"))
+    options = parser.parse_args()
+    tables = []
+    for table in measure(options):
+        print(table.markdown(), end="\n\n", flush=True)
+        tables.append(table)
+    write_results(options.out, tables)
+
+
+if __name__ == "__main__":
+    main()
