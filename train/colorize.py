@@ -18,8 +18,8 @@ from restore.metrics import mse, psnr_of_mse
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
 from restore.models.hub import HubModel
 from train.data import Pictures, decode, open_splits, to_float
-from train.losses import bin_cross_entropy, paper_color
 from train.loop import fit
+from train.losses import bin_cross_entropy, paper_color
 from train.recipe import Recipe, parse
 
 
@@ -110,8 +110,10 @@ def color_loss(network: Colorizer, prediction: Tensor, ab: Tensor, mean_weight: 
 
 
 def random_hints(ab: Tensor, share: float, generator: Generator) -> Tensor:
-    """Show the true ab (B, 2, H, W) at a few points: a `share` of the pictures gets 1 to 128 of them, few being likelier, each 1 to 7
-    pixels wide. Gives hints (B, 3, H, W), as Colorizer takes them (after Zhang et al., 2017)."""
+    """Show the true ab (B, 2, H, W) at a few points, after Zhang et al. (2017): hints (B, 3, H, W), as Colorizer takes them.
+
+    A `share` of the pictures gets 1 to 128 points, few being likelier, each 1 to 7 pixels wide.
+    """
     batch, _, height, width = ab.shape
     device = generator.device
     uniform = torch.rand(batch, 2, 1, 1, 1, generator=generator, device=device)

@@ -1,7 +1,6 @@
 """Pictures for training: a Hub id or a local folder (of images or Parquet files) to batches of float RGB."""
 
 import io
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # (H, W, 3)
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 HELD_OUT = 0.05  # share of a data set without a validation split
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most
@@ -47,7 +47,7 @@ def _only_pictures(split: Dataset, dataset: str) -> Dataset:
 class Pictures(torch.utils.data.Dataset[Tensor]):
     """Random crops of the pictures of a split, uint8 (3, H, W).
 
-    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever that key is asked for: crop and flips
+    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever it is asked for: crop and flips
     are drawn from (seed, key). A picture that is corrupt, grey or too small gives way to the next one.
 
     Args:
@@ -58,7 +58,7 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
 
     def __init__(self, split: Dataset, patch: int = 0, resize: int = 0, turns: bool = False, seed: int = 0):
         self.split, self.patch, self.resize, self.turns, self.seed = split, patch, resize, turns, seed
-        self.cache: dict[int, np.ndarray] = {}
+        self.cache: dict[int, Pixels] = {}
         self.cached_pixels = 0
         self.skipped: dict[int, str] = {}
 
@@ -66,11 +66,11 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
         index = key % len(self.split)
         for _ in range(len(self.split)):
             if (picture := self._picture(index)) is not None:
-                return self._augment(picture, random.Random(f"{self.seed} {key}"))
+                return self._augment(picture, np.random.default_rng((self.seed, key)))
             index = (index + 1) % len(self.split)
         raise DataError(f"no picture can be used: {self.skipped}")
 
-    def _picture(self, index: int) -> np.ndarray | None:
+    def _picture(self, index: int) -> Pixels | None:
         """Decoded RGB (H, W, 3), or None for a picture that is skipped."""
         if index in self.skipped or index in self.cache:
             return self.cache.get(index)
@@ -86,21 +86,21 @@ class Pictures(torch.utils.data.Dataset[Tensor]):
             self.cached_pixels += picture.size // 3
         return picture
 
-    def _augment(self, picture: np.ndarray, draw: random.Random) -> Tensor:
+    def _augment(self, picture: Pixels, draw: np.random.Generator) -> Tensor:
         if self.patch:
-            top, left = (draw.randint(0, side - self.patch) for side in picture.shape[:2])
+            top, left = (int(draw.integers(side - self.patch + 1)) for side in picture.shape[:2])
             picture = picture[top : top + self.patch, left : left + self.patch]
         if draw.random() < 0.5:
             picture = picture[:, ::-1]
         if self.turns:
-            picture = np.rot90(picture, draw.randrange(4))
+            picture = np.rot90(picture, int(draw.integers(4)))
         return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
-def decode(record: dict[str, bytes | str | None], resize: int = 0) -> np.ndarray:
-    """Decode a record of an Image(decode=False) column to RGB uint8 (H, W, 3), its short side reduced to `resize` if that is given.
+def decode(record: dict[str, bytes | str | None], resize: int = 0) -> Pixels:
+    """Decode a record of an Image(decode=False) column to RGB uint8 (H, W, 3).
 
-    Raises DataError for a picture that is corrupt or grey.
+    The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
     source = record["bytes"]
     try:
@@ -117,7 +117,7 @@ def decode(record: dict[str, bytes | str | None], resize: int = 0) -> np.ndarray
 
 
 class KeySampler(torch.utils.data.Sampler[list[int]]):
-    """Batches of keys for steps `start` to `steps`: every epoch a permutation drawn from (seed, epoch), cut into whole batches."""
+    """Batches of keys for steps `start` to `steps`; every epoch is a permutation drawn from (seed, epoch)."""
 
     def __init__(self, pictures: int, batch_size: int, steps: int, start: int = 0, seed: int = 0):
         self.pictures, self.batch_size, self.steps, self.start, self.seed = pictures, batch_size, steps, start, seed

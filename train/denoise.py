@@ -2,8 +2,9 @@
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,8 @@ from restore.models.denoiser import Denoiser
 from restore.models.hub import HubModel
 from restore.noise import MIXTURES, gaussian
 from train.data import Pictures, decode, open_splits
-from train.losses import charbonnier
 from train.loop import fit
+from train.losses import charbonnier
 from train.recipe import Recipe, parse
 
 
@@ -31,7 +32,7 @@ class DenoiseRecipe(Recipe):
     out: str = "runs/denoiser"
 
 
-NETWORKS = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "shipped": {},
     "paper": {
         "widths": (64, 128, 256),
@@ -45,7 +46,7 @@ NETWORKS = {
         "residual": False,
     },
 }
-LOSSES = {"charbonnier": charbonnier, "mse": F.mse_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"charbonnier": charbonnier, "mse": F.mse_loss}
 CIFAR10 = DenoiseRecipe()
 RECIPES = {
     "cifar10": CIFAR10,

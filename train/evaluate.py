@@ -1,4 +1,4 @@
-"""Measure the networks: the paper's tables and the usual benchmarks, as Markdown on the screen and as JSON for the app and the cards.
+"""Measure the networks: the paper's tables and the usual benchmarks, as Markdown and as JSON for the app and the cards.
 
     python -m train.evaluate --cifar10 uoft-cs/cifar10 --cbsd68 FOLDER --out docs/results.json
 
@@ -6,8 +6,6 @@ Only the sets that are named are measured; the others' tables stay as they are i
 """
 
 import argparse
-import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,26 +22,12 @@ from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.noise import gaussian, paper_mixture
+from train import results
 from train.data import decode, open_splits, to_float
+from train.results import Row, Table
 
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
 HINT_COUNTS = (0, 1, 5, 20, 100)
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Measured rows under a caption that says on what."""
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | float, ...], ...]
-
-    def markdown(self) -> str:
-        """The table as Markdown, numbers to two decimals."""
-        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
-        cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines]
-        return f"{self.caption}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 class Errors:
@@ -81,23 +65,22 @@ def split_batches(dataset: str, limit: int, batch_size: int = 100) -> Iterator[T
         yield to_float([torch.from_numpy(decode(record).copy()).permute(2, 0, 1) for record in batch["image"]])
 
 
-def denoising_table(
-    name: str, caption: str, methods: dict[str, Callable[[Tensor], Tensor]], pairs: Iterator[tuple[Tensor, Tensor]]
-) -> Table:
-    """PSNR of each method on (noisy, clean) pairs."""
+def denoising_table(name: str, model_name: str, caption: str, model: Denoiser, pairs: Iterator[tuple[Tensor, Tensor]]) -> Table:
+    """PSNR of the noisy picture and of the network's on (noisy, clean) pairs."""
+    methods: dict[str, Callable[[Tensor], Tensor]] = {"noisy": lambda noisy: noisy, model_name: model}
     errors = {method: Errors() for method in methods}
     for noisy, clean in pairs:
         for method, run in methods.items():
             errors[method].add(to_8_bit(run(noisy)), clean)
-    rows = tuple((method, e.per_image(), e.pooled()) for method, e in errors.items())
+    rows: list[Row] = [(method, e.per_image(), e.pooled()) for method, e in errors.items()]
     if name in PAPER_PSNR:
-        rows += (("the paper, as printed", PAPER_PSNR[name], "-"),)
-    return Table(name, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), rows)
+        rows.append(("the paper, as printed", PAPER_PSNR[name], "-"))
+    return Table(name, model_name, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), tuple(rows))
 
 
 def cbsd68_table(model: Denoiser, folder: Path) -> Table:
     """Clean and white Gaussian noise on CBSD68: float noise, seed 0, not clipped; output rounded to 8 bits."""
-    rows = []
+    rows: list[Row] = []
     for sigma in (0, 15, 25, 50):
         generator, noisy_errors, errors = Generator().manual_seed(0), Errors(), Errors()
         for clean in folder_pictures(folder):
@@ -105,7 +88,7 @@ def cbsd68_table(model: Denoiser, folder: Path) -> Table:
             noisy_errors.add(noisy, clean)
             errors.add(to_8_bit(model(noisy)), clean)
         rows.append((f"sigma {sigma}", noisy_errors.per_image(), errors.per_image()))
-    return Table("cbsd68", "CBSD68, mean PSNR per image", ("noise", "noisy", "denoiser-photo"), tuple(rows))
+    return Table("cbsd68", "denoiser-photo", "CBSD68, mean PSNR per image", ("noise", "noisy", "denoiser-photo"), tuple(rows))
 
 
 def real_noise_pairs(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
@@ -120,7 +103,9 @@ def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[T
     settings = {"grey": None, "safest (vividness 0)": 0.0, "default (vividness 1)": 1.0, "lively (vividness 2)": 2.0}
     errors = {setting: Errors() for setting in settings}
     hinted = {count: Errors() for count in HINT_COUNTS}
-    colour, difference, true_colour = {s: [] for s in settings}, {s: [] for s in settings}, []
+    colour: dict[str, list[Tensor]] = {setting: [] for setting in settings}
+    difference: dict[str, list[Tensor]] = {setting: [] for setting in settings}
+    true_colour = []
     for rgb in batches:
         lightness, ab = rgb_to_lab(rgb)
         true_colour.append(colorfulness(rgb))
@@ -135,7 +120,7 @@ def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[T
             gathered.add(to_8_bit(lab_to_rgb(lightness, model(lightness, hints))), rgb)
     truth = torch.cat(true_colour).mean().item()
     baseline = errors["grey"]
-    rows = []
+    rows: list[Row] = []
     for setting, e in errors.items():
         gains = e.per_image() - baseline.per_image(), e.pooled() - baseline.pooled()
         share = 100 * torch.cat(colour[setting]).mean().item() / truth
@@ -153,8 +138,8 @@ def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[T
     )
     hint_rows = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in hinted.items())
     return [
-        Table(name, caption, columns, tuple(rows)),
-        Table(f"{name}-hints", f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows),
+        Table(name, name, caption, columns, tuple(rows)),
+        Table(f"{name}-hints", name, f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows),
     ]
 
 
@@ -174,32 +159,22 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
     if options.cbsd68:
         yield cbsd68_table(Denoiser.from_pretrained("denoiser-photo"), options.cbsd68)
     if options.real_noise:
+        pairs = real_noise_pairs(options.real_noise)
         photo = Denoiser.from_pretrained("denoiser-photo")
-        methods = {"noisy": lambda x: x, "denoiser-photo": photo}
-        yield denoising_table("real-noise", "Real camera noise (Nam et al., 2016)", methods, real_noise_pairs(options.real_noise))
+        yield denoising_table("real-noise", "denoiser-photo", "Real camera noise (Nam et al., 2016)", photo, pairs)
     for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
         if dataset := getattr(options, key):
             generator = Generator().manual_seed(0)
             batches = split_batches(dataset, options.limit)
             pairs = ((paper_mixture(clean, generator, fraction=fraction), clean) for clean in batches)
             name = f"denoiser-{key}"
-            methods = {"noisy": lambda x: x, name: Denoiser.from_pretrained(name)}
-            yield denoising_table(
-                name, f"Table {paper_table}: {dataset}, sigma 0.125 and {fraction:.0%} salt and pepper", methods, pairs
-            )
+            caption = f"Table {paper_table}: {dataset}, sigma 0.125 and {fraction:.0%} salt and pepper"
+            yield denoising_table(name, name, caption, Denoiser.from_pretrained(name), pairs)
     for key, where in (("cifar10", "Table III: "), ("imagenet64", "Table IV: "), ("photo", "")):
         if dataset := getattr(options, key):
             name = f"colorizer-{key}"
             batches = split_batches(dataset, options.limit, 20)
             yield from colour_tables(name, f"{where}colour on {dataset}", Colorizer.from_pretrained(name), batches)
-
-
-def write_results(path: Path, tables: list[Table]) -> None:
-    """Put the tables into the JSON at `path`, in place of those of the same names."""
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known |= {table.name: dataclasses.asdict(table) for table in tables}
-    path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 def main() -> None:
@@ -210,13 +185,13 @@ def main() -> None:
     parser.add_argument("--cbsd68", type=Path, help="folder")
     parser.add_argument("--real-noise", type=Path, help="folder of NAME_noisy.png and NAME_clean.png")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")
-    parser.add_argument("--out", type=Path, default=Path("docs/results.json"))
+    parser.add_argument("--out", type=Path, default=results.RESULTS)
     options = parser.parse_args()
     tables = []
     for table in measure(options):
         print(table.markdown(), end="\n\n", flush=True)
         tables.append(table)
-    write_results(options.out, tables)
+    results.write(tables, options.out)
 
 
 if __name__ == "__main__":

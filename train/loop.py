@@ -1,5 +1,6 @@
 """The one training loop, over Accelerate."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ Loss = Callable[[nn.Module, Tensor, Generator], Tensor]  # model, clean (B, 3, H
 Validate = Callable[[HubModel], dict[str, float]]  # measures by name, PSNR first
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """The loss is no longer a number; the last checkpoint is kept."""
 
 
@@ -64,7 +65,7 @@ class Run:
         self.folder = Path(recipe.out)
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimizer = kinds[recipe.optimizer](model.parameters(), lr=recipe.lr)
-        self.raw_model = model.to(accelerator.device, memory_format=torch.channels_last)
+        self.raw_model = on_device(model, accelerator)
         self.model, self.optimizer = accelerator.prepare(self.raw_model, optimizer)
         self.ema = Ema(self.raw_model, recipe.ema)
         self.step = 0
@@ -73,7 +74,13 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint; only the main process does, the others wait."""
         if self.accelerator.is_main_process:
-            numbers = {"step": self.step, "measures": self.measures, "scaler": self._scaler_state()}
+            numbers = {
+                "step": self.step,
+                "measures": self.measures,
+                "scaler": self._scaler_state(),
+                "config": self.raw_model._hub_mixin_config,
+                "recipe": dataclasses.asdict(self.recipe),
+            }
             checkpoint.save(self.folder, self.step, self._tensors(), numbers)
         self.accelerator.wait_for_everyone()
 
@@ -112,13 +119,18 @@ class Run:
         """A copy of the model with the averaged weights, in evaluation mode; the current ones where there is no average."""
         model = type(self.raw_model)(**self.raw_model._hub_mixin_config)
         model.load_state_dict(self.ema.state if self.recipe.ema else self.raw_model.state_dict())
-        return model.to(self.accelerator.device, memory_format=torch.channels_last).eval()
+        return on_device(model, self.accelerator).eval()
+
+
+def on_device(model: HubModel, accelerator: Accelerator) -> HubModel:
+    """The model where it trains, in the memory layout that convolutions are fastest in."""
+    return model.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub is narrower
 
 
 def fit(recipe: Recipe, model: HubModel, pictures: Pictures, loss_of: Loss, validate: Validate) -> HubModel:
-    """Train `model` as the recipe says and return its averaged weights, also saved in `recipe.out`/final.
+    """Train `model` as the recipe says and return its averaged weights, which are also in `recipe.out`/final.
 
-    Every step draws from a generator of its own, seeded by (seed, step, process), so that a resumed run repeats an undisturbed one.
+    Every batch draws from a generator of its own, seeded by (seed, batch, process): a resumed run repeats an undisturbed one.
     """
     accelerator = Accelerator(gradient_accumulation_steps=recipe.accumulate, mixed_precision=recipe.mixed_precision or None)
     set_seed(recipe.seed)
@@ -158,7 +170,7 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures, loss_of: Loss, vali
         if run.step % 100 == 0:
             mean = torch.stack(losses).mean().item()
             if not math.isfinite(mean):
-                raise Diverged(f"the loss is {mean} at step {run.step}; the last checkpoint in {run.folder} is kept")
+                raise DivergedError(f"the loss is {mean} at step {run.step}; the last checkpoint in {run.folder} is kept")
             progress.set_postfix_str(" ".join([f"loss {mean:.5f}", *(f"{k} {v:.2f}" for k, v in run.measures.items())]))
             losses.clear()
         if run.step % recipe.validate_every == 0 or run.step == steps:

@@ -22,8 +22,10 @@ def paper_color(ab: Tensor, true_ab: Tensor) -> Tensor:
 
 
 def soft_bins(ab: Tensor, centers: Tensor, sigma: float = 5.0, neighbours: int = 5) -> tuple[Tensor, Tensor]:
-    """Share each colour among its nearest bins by a Gaussian (Zhang et al., 2016): ab (B, 2, H, W) and centers (Q, 2) in Lab units to
-    weights and bin indices, both (B, K, H, W)."""
+    """Share each colour among its nearest bins by a Gaussian, after Zhang et al. (2016).
+
+    Maps ab (B, 2, H, W) and centers (Q, 2), both in Lab units, to weights and bin indices, both (B, K, H, W).
+    """
     batch, _, height, width = ab.shape
     distance = torch.cdist(ab.permute(0, 2, 3, 1).reshape(-1, 2), centers)
     nearest, index = distance.topk(neighbours, largest=False)
@@ -33,7 +35,7 @@ def soft_bins(ab: Tensor, centers: Tensor, sigma: float = 5.0, neighbours: int =
 
 
 def bin_cross_entropy(logits: Tensor, true_ab: Tensor, centers: Tensor, rarity: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits (B, Q, H, W) with softly encoded ab (B, 2, H, W), weighted by `rarity` (Q,) of each pixel's colour."""
+    """Cross-entropy of logits (B, Q, H, W) with softly encoded ab (B, 2, H, W), weighted by the `rarity` (Q,) of each colour."""
     weight, index = soft_bins(true_ab, centers)
     entropy = -(weight * logits.log_softmax(1).gather(1, index)).sum(1)  # (B, H, W)
     return entropy.mean() if rarity is None else (entropy * (rarity[index] * weight).sum(1)).mean()

@@ -1,0 +1,67 @@
+"""Bundle the averaged weights of a run's newest checkpoint: `python -m train.bundle runs/denoiser-photo denoiser-photo`.
+
+Writes restore/weights/NAME with the weights in half precision, their config and card, and the checksum that loading compares.
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import torch
+
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+from restore.models.hub import CHECKSUMS, SAFETENSORS, WEIGHTS, HubModel
+from train import checkpoint
+from train.card import model_card
+from train.colorize import ColorizeRecipe
+from train.denoise import DenoiseRecipe
+
+LARGEST = 10_000_000  # bytes of a weights file
+
+
+def averaged_model(run: Path) -> tuple[HubModel, DenoiseRecipe | ColorizeRecipe, int]:
+    """The averaged weights of the newest whole checkpoint of a run, the recipe and the step."""
+    found = checkpoint.load_newest(run)
+    if found is None:
+        raise SystemExit(f"{run} holds no whole checkpoint")
+    tensors, numbers = found
+    recipe_values = numbers["recipe"]
+    is_denoiser = "noise" in recipe_values
+    recipe = DenoiseRecipe(**recipe_values) if is_denoiser else ColorizeRecipe(**recipe_values)
+    model = Denoiser(**numbers["config"]) if is_denoiser else Colorizer(**numbers["config"])
+    prefix = "ema." if recipe.ema else "model."
+    model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
+    return model.eval(), recipe, numbers["step"]
+
+
+def bundle(run: Path, name: str) -> Path:
+    """Write the weights of `run` to restore/weights/`name`."""
+    model, recipe, step = averaged_model(run)
+    folder = WEIGHTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    card = model_card(name, model, recipe, step)
+    card.save(folder / "README.md")
+    model.to(torch.float16).save_pretrained(folder)
+    weights = folder / SAFETENSORS
+    if weights.stat().st_size > LARGEST:
+        raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes, over {LARGEST:,}")
+    write_checksums()
+    return folder
+
+
+def write_checksums() -> None:
+    """SHA-256 of every bundled weights file, in the format of sha256sum."""
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(WEIGHTS).as_posix()}"
+        for path in sorted(WEIGHTS.glob(f"*/{SAFETENSORS}"))
+    ]
+    (WEIGHTS / CHECKSUMS).write_text("\n".join(sums) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    options = parser.parse_args()
+    print(bundle(options.run, options.name))

@@ -1,0 +1,38 @@
+"""Measured tables: `evaluate` writes them as JSON, and the cards, the README and the app read them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results.json"
+Row = tuple[str | float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Measured rows under a caption that says on what."""
+
+    name: str
+    model: str  # the bundled weights that it measures
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def markdown(self) -> str:
+        """The table as Markdown, numbers to two decimals."""
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines]
+        return f"{self.caption}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def read(path: Path = RESULTS) -> dict[str, Table]:
+    """The tables by name; none where nothing has been measured."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return {name: Table(**table | {"rows": tuple(map(tuple, table["rows"]))}) for name, table in known.items()}
+
+
+def write(tables: list[Table], path: Path = RESULTS) -> None:
+    """Put the tables in place of those of the same names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = read(path) | {table.name: table for table in tables}
+    path.write_text(json.dumps({name: dataclasses.asdict(table) for name, table in known.items()}, indent=1) + "\n")
