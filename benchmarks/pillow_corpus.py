@@ -51,6 +51,13 @@ def pictures_in(source: Path, folder: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
+def description(path: Path) -> str:
+    """Open a picture and say what came in; the picture itself goes away."""
+    picture = open_picture(path)
+    height, width = picture.rgb.shape[2:]
+    return f"{width} x {height} {picture.mode} {'; '.join(picture.notes)}"
+
+
 def peak_mb() -> float:
     """The most memory that this process has held so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -72,13 +79,11 @@ def main() -> int:
         for path in paths:
             began = time.perf_counter()
             try:
-                picture = open_picture(path)
-                outcome, said = "picture", f"{tuple(picture.rgb.shape[2:])} {picture.mode} {'; '.join(picture.notes)}"
+                outcome, said = "picture", description(path)
             except ImageError as error:
                 outcome, said = "ImageError", str(error)
             except Exception as error:  # noqa: BLE001 - what must not happen is counted, by type
                 outcome, said = type(error).__name__, str(error)
-            picture = None
             outcomes[outcome] += 1
             slowest = max(slowest, (time.perf_counter() - began, path.name))
             if arguments.verbose:

@@ -43,7 +43,7 @@ MAX_SIDE = 65_535  # a thin picture costs more than its pixels, since the networ
 MAX_BYTES = 1 << 30  # some readers hold the whole file in memory
 
 STRIP_PIXELS = 1 << 20  # pictures are converted by strips of this size, so that no second copy of a large one is made
-WHOLE_CHANGE = 32 / 255  # the change of a pixel from which on its colours outside sRGB are not brought back
+WHOLE_CHANGE = 32  # of 255: the change of a pixel from which on its colours outside sRGB are not brought back
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 
 Array = npt.NDArray[Any]
@@ -74,7 +74,8 @@ class ColorSpace:
         original = _without_alpha(self.original.crop(box))
         seen = self.to_srgb.apply(original)
         lost = _signed(original) - _signed(self.from_srgb.apply(seen))  # (h, w) or (h, w, 3)
-        change = np.abs(_signed(result) - _signed(seen)).max(axis=2) / 255  # (h, w)
+        red, green, blue = np.moveaxis(np.abs(_signed(result) - _signed(seen)), 2, 0)
+        change = np.maximum(np.maximum(red, green), blue).astype(np.float32)  # (h, w)
         keep = (1 - change / WHOLE_CHANGE).clip(0, 1).reshape(change.shape + (1,) * (lost.ndim - 2))
         own = _signed(self.from_srgb.apply(result)) + np.rint(keep * lost)
         return Image.fromarray(own.clip(0, 255).astype(np.uint8))
@@ -241,8 +242,8 @@ def _refusing(what: str) -> Iterator[None]:
     except Exception as error:
         cause = _one_line(error)
         ended = isinstance(error, EOFError) or re.search("truncat|eof|end of|not enough|too short", cause, re.IGNORECASE)
-        fate = "truncated" if ended else "truncated, damaged or of a kind that is not read"
-        raise ImageError(f"the {what} is {fate} ({cause})") from error
+        fate = "truncated" if ended else f"truncated, damaged or of a kind that is not read ({cause})"
+        raise ImageError(f"the {what} is {fate}") from error
 
 
 @contextlib.contextmanager
@@ -333,9 +334,11 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
     upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image.copy()
     if raw_mode == "LA;16B":  # Pillow expands this grey to RGBA
         upright = upright.convert("LA")
-    elif re.search(";16[BLN]", raw_mode) and not _is_grey(image.mode):
-        notes.append("colours of 16 bits were read as 8")
     pixels = _plain(upright)
+    if re.search(";16[BLN]", raw_mode) and not _is_deep(pixels.mode):
+        notes.append("16 bits a channel were read as 8")
+    if _is_deep(pixels.mode) and pixels.has_transparency_data:
+        notes.append("the transparency of 16-bit grey was left out")
     if pixels.mode in ("CMYK", "LAB"):
         notes.append(f"{pixels.mode} colours become RGB")
 
@@ -378,7 +381,7 @@ def _stored_levels(image: Image.Image) -> tuple[float, float] | None:
 def _resolution(image: Image.Image) -> tuple[float, float] | None:
     """Dots an inch, kept because a scan's size on paper depends on it; None unless sane."""
     dpi = image.info.get("dpi")
-    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(1 <= value <= 65535 for value in dpi):
+    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(10 <= value <= 65535 for value in dpi):
         return None
     return float(dpi[0]), float(dpi[1])
 
@@ -474,7 +477,6 @@ def _changes_nothing(transform: Transform) -> bool:
 
 def _to_float(pixels: Image.Image, levels: tuple[float, float], to_srgb: Transform | None) -> Tensor:
     """Pixels of a mode from `_plain` as (1, 3, H, W) float32 in [0, 1]."""
-    black, white = levels
     width, height = pixels.size
     rgb = torch.empty(1, 3, height, width)
     for box in _strips(width, height):
@@ -483,13 +485,22 @@ def _to_float(pixels: Image.Image, levels: tuple[float, float], to_srgb: Transfo
             strip = to_srgb.apply(strip)
         elif strip.mode == "CMYK":
             strip = strip.convert("RGB")
-        values: Array = np.asarray(strip).astype(np.float64 if _is_deep(strip.mode) else np.float32)
-        values = (values - black) / (white - black)
-        if not np.isfinite(values).all():
-            raise ImageError("the picture holds NaN or infinite values")
+        deep = _is_deep(strip.mode)
+        values = torch.from_numpy(_unit(strip, levels) if deep else np.array(strip))
         # Grey (h, W) spreads over the three channels, colour (h, W, 3) becomes (3, h, W).
-        rgb[0, :, box[1] : box[3]] = torch.from_numpy(values if values.ndim == 2 else values.transpose(2, 0, 1))
+        rgb[0, :, box[1] : box[3]] = values if values.ndim == 2 else values.permute(2, 0, 1)
+        if not deep:
+            rgb[0, :, box[1] : box[3]] /= 255
     return rgb
+
+
+def _unit(pixels: Image.Image, levels: tuple[float, float]) -> Array:
+    """Deep grey as (h, w) float64 with black at 0 and white at 1."""
+    black, white = levels
+    values: Array = np.asarray(pixels).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError("the picture holds NaN or infinite values")
+    return (values - black) / (white - black)
 
 
 def _strips(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
@@ -515,10 +526,10 @@ def _rgb_image(rgb: Tensor) -> Image.Image:
 def _grey_image(rgb: Tensor, mode: str, levels: tuple[float, float]) -> Image.Image:
     """Weigh (3, h, w) to luma, of mode L, I;16, I or F between the levels; values outside [0, 1] are clamped."""
     luma = np.tensordot(LUMA, rgb.clamp(0, 1).double().numpy(), axes=1)  # (h, w)
-    return _deep_image(luma, mode, levels)
+    return _grey_levels(luma, mode, levels)
 
 
-def _deep_image(luma: Array, mode: str, levels: tuple[float, float]) -> Image.Image:
+def _grey_levels(luma: Array, mode: str, levels: tuple[float, float]) -> Image.Image:
     """Bring (h, w) in [0, 1] to the levels of a grey mode."""
     black, white = levels
     values = black + luma * (white - black)
@@ -598,9 +609,8 @@ def _fit(image: Image.Image, modes: tuple[str, ...]) -> Image.Image:
     """A new image in one of the modes of a format."""
     fitted = _plain(image)
     if _is_deep(fitted.mode) and fitted.mode not in modes:
-        black, white = _range(fitted)
-        luma = (np.asarray(fitted).astype(np.float64) - black) / (white - black)
-        fitted = _deep_image(luma, "I;16" if "I;16" in modes else "L", (0, 65535) if "I;16" in modes else (0, 255))
+        luma = _unit(fitted, _range(fitted))
+        fitted = _grey_levels(luma, "I;16" if "I;16" in modes else "L", (0, 65535) if "I;16" in modes else (0, 255))
     if fitted.mode in ("LA", "RGBA") and "RGBA" not in modes:
         flat = Image.new(fitted.mode[:-1], fitted.size, "white")
         flat.paste(fitted, mask=fitted.getchannel("A"))
@@ -622,7 +632,8 @@ def _saver(name: str, **options: Any) -> Callable[..., None]:
 JPEG = Writer("JPEG", _saver("JPEG", quality=95, subsampling="4:4:4"), ("L", "RGB"), 65_500)
 PNG = Writer("PNG", _saver("PNG"), ("L", "LA", "RGB", "RGBA", "I;16"), MAX_SIDE)
 WEBP = Writer("WebP", _saver("WEBP", quality=95), ("RGB", "RGBA"), 16_383)
-TIFF = Writer("TIFF", _saver("TIFF", compression="tiff_adobe_deflate"), ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"), MAX_SIDE)
+# Uncompressed, since Pillow writes EXIF data into no other TIFF.
+TIFF = Writer("TIFF", _saver("TIFF", compression="raw"), ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"), MAX_SIDE)
 AVIF = Writer("AVIF", _saver("AVIF", quality=90), ("RGB", "RGBA"), MAX_SIDE)
 HEIC = Writer("HEIC", _save_heic, ("L", "LA", "RGB", "RGBA"), 16_384)
 BMP = Writer("BMP", _saver("BMP"), ("L", "RGB"), MAX_SIDE)
