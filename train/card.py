@@ -45,9 +45,7 @@ model = {{ class_name }}.from_pretrained("{{ name }}")  # here by its bundled na
 DENOISER = {
     "purpose": "Removes noise from colour pictures, blind to its kind and level.",
     "call": "clean = model(noisy)  # (B, 3, H, W) in [0, 1], any size",
-    "limits": (
-        "It removes noise, not blur, scratches or compression blocks; where noise has drowned fine texture, it paints smooth areas."
-    ),
+    "limits": "It removes noise, not blur, scratches or compression blocks; drowned texture comes out smooth.",
 }
 COLORIZER = {
     "purpose": "Gives a picture colour from its lightness, and from colour hints where there are any.",

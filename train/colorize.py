@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/c
 from restore.color import grey, lab_to_rgb, rgb_to_lab
 from restore.metrics import mse, psnr_of_mse
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
-from restore.models.hub import HubModel
-from train.data import Pictures, decode, open_splits, to_float
+from train.data import Pictures, open_splits
 from train.loop import fit
 from train.losses import bin_cross_entropy, paper_color
 from train.recipe import Recipe, parse
@@ -66,18 +65,38 @@ RECIPES = {
 }
 
 
+class ColorizeTask:
+    """Take the colour away, give it back, compare with the grey picture."""
+
+    def __init__(self, recipe: ColorizeRecipe, network: Colorizer):
+        self.network, self.hint_share, self.mean_weight = network, recipe.hint_share, recipe.mean_weight
+
+    def loss(self, model: nn.Module, rgb: Tensor, generator: Generator) -> Tensor:
+        lightness, ab = rgb_to_lab(rgb)
+        hints = random_hints(ab, self.hint_share, generator) if self.hint_share else None
+        return color_loss(self.network, model(lightness, hints, None), ab, self.mean_weight)
+
+    def measure(self, model: nn.Module, rgb: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:  # noqa: ARG002  # a Task's
+        lightness, _ = rgb_to_lab(rgb)
+        colour, baseline = lab_to_rgb(lightness, model(lightness)), grey(rgb)
+        numbers = {"mse": mse(colour, rgb).item(), "grey_mse": mse(baseline, rgb).item()}
+        return numbers, torch.cat([baseline, colour, rgb], dim=3)
+
+    def summarize(self, measures: list[dict[str, float]]) -> dict[str, float]:
+        """PSNR in dB of the safest colour, and its gain over the grey picture: mean of per-image PSNR, and pooled MSE."""
+        ours, baseline = (torch.tensor([numbers[key] for numbers in measures]).clamp_min(1e-10) for key in ("mse", "grey_mse"))
+        return {
+            "psnr": psnr_of_mse(ours).mean().item(),
+            "gain": (psnr_of_mse(ours) - psnr_of_mse(baseline)).mean().item(),
+            "pooled_gain": (psnr_of_mse(ours.mean()) - psnr_of_mse(baseline.mean())).item(),
+        }
+
+
 def main(recipe: ColorizeRecipe) -> None:
     train_split, validation_split = open_splits(recipe.dataset)
     pictures = Pictures(train_split, recipe.patch, recipe.resize, seed=recipe.seed)
-    records = validation_split.select(range(min(len(validation_split), recipe.validation_pictures)))
-
-    def loss_of(model: nn.Module, rgb: Tensor, generator: Generator) -> Tensor:
-        lightness, ab = rgb_to_lab(rgb)
-        hints = random_hints(ab, recipe.hint_share, generator) if recipe.hint_share else None
-        return color_loss(network, model(lightness, hints, None), ab, recipe.mean_weight)
-
     network = build(recipe)
-    fit(recipe, network, pictures, loss_of, lambda model: gain_over_grey(model, records, recipe.resize))
+    fit(recipe, network, pictures, validation_split, ColorizeTask(recipe, network))
 
 
 def build(recipe: ColorizeRecipe) -> Colorizer:
@@ -122,24 +141,6 @@ def random_hints(ab: Tensor, share: float, generator: Generator) -> Tensor:
     reach = int(torch.randint(4, (), generator=generator, device=device))
     mask = F.max_pool2d(points.to(ab), 2 * reach + 1, stride=1, padding=reach)
     return torch.cat([ab * mask, mask], dim=1)
-
-
-@torch.inference_mode()
-def gain_over_grey(model: HubModel, records: Any, resize: int) -> dict[str, float]:
-    """PSNR in dB of the safest colour and its gain over the grey picture: mean of per-image PSNR, and pooled MSE."""
-    device = next(model.parameters()).device
-    errors, grey_errors = [], []
-    for record in records:
-        rgb = to_float([torch.from_numpy(decode(record["image"], resize)).permute(2, 0, 1)]).to(device)
-        lightness, _ = rgb_to_lab(rgb)
-        errors.append(mse(lab_to_rgb(lightness, model(lightness)), rgb))
-        grey_errors.append(mse(grey(rgb), rgb))
-    ours, baseline = torch.cat(errors).clamp_min(1e-10), torch.cat(grey_errors).clamp_min(1e-10)
-    return {
-        "psnr": psnr_of_mse(ours).mean().item(),
-        "gain": (psnr_of_mse(ours) - psnr_of_mse(baseline)).mean().item(),
-        "pooled_gain": (psnr_of_mse(ours.mean()) - psnr_of_mse(baseline.mean())).item(),
-    }
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def _only_pictures(split: Dataset, dataset: str) -> Dataset:
 class Pictures(torch.utils.data.Dataset[Tensor]):
     """Random crops of the pictures of a split, uint8 (3, H, W).
 
-    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever it is asked for: crop and flips
-    are drawn from (seed, key). A picture that is corrupt, grey or too small gives way to the next one.
+    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever it is asked for: crop and
+    flips are drawn from (seed, key). A picture that is corrupt, grey or too small gives way to the next one.
 
     Args:
         patch: side of the crop; 0 takes pictures whole, which then must have one size.
@@ -135,6 +135,11 @@ class KeySampler(torch.utils.data.Sampler[list[int]]):
                     order = np.random.default_rng((self.seed, epoch)).permutation(self.pictures)
                 keys.append(epoch * self.pictures + int(order[position % self.pictures]))
             yield keys
+
+
+def validation_picture(split: Dataset, index: int, resize: int = 0) -> Tensor:
+    """A whole picture of a split, (1, 3, H, W) in [0, 1]."""
+    return to_float([torch.tensor(decode(split[index]["image"], resize)).permute(2, 0, 1)])
 
 
 def train_loader(pictures: Pictures, batch_size: int, steps: int, start: int = 0, workers: int = 0) -> DataLoader[Tensor]:

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any, Literal
 
 import torch
@@ -14,9 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/d
 
 from restore.metrics import psnr
 from restore.models.denoiser import Denoiser
-from restore.models.hub import HubModel
 from restore.noise import MIXTURES, gaussian
-from train.data import Pictures, decode, open_splits
+from train.data import Pictures, open_splits
 from train.loop import fit
 from train.losses import charbonnier
 from train.recipe import Recipe, parse
@@ -60,28 +60,30 @@ RECIPES = {
 }
 
 
+class DenoiseTask:
+    """Degrade, restore, compare."""
+
+    def __init__(self, recipe: DenoiseRecipe):
+        self.degrade, self.criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
+        self.is_photo = recipe.noise == "photo"
+
+    def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
+        return self.criterion(model(self.degrade(clean, generator)), clean)
+
+    def measure(self, model: nn.Module, clean: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:
+        noisy = gaussian(clean, 25 / 255, generator) if self.is_photo else self.degrade(clean, generator)
+        estimate = model(noisy).clamp(0, 1)
+        return {"psnr": psnr(estimate, clean).item()}, torch.cat([noisy, estimate, clean], dim=3)
+
+    def summarize(self, measures: list[dict[str, float]]) -> dict[str, float]:
+        return {"psnr": mean(numbers["psnr"] for numbers in measures)}
+
+
 def main(recipe: DenoiseRecipe) -> None:
     train_split, validation_split = open_splits(recipe.dataset)
     pictures = Pictures(train_split, recipe.patch, recipe.resize, turns=True, seed=recipe.seed)
-    degrade, criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
-
-    def loss_of(model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
-        return criterion(model(degrade(clean, generator)), clean)
-
-    records = validation_split.select(range(min(len(validation_split), recipe.validation_pictures)))
-
-    @torch.inference_mode()
-    def validate(model: HubModel) -> dict[str, float]:
-        generator = Generator().manual_seed(0)
-        total = 0.0
-        for record in records:
-            clean = torch.from_numpy(decode(record["image"], recipe.resize)).permute(2, 0, 1)[None].float() / 255
-            noisy = gaussian(clean, 25 / 255, generator) if recipe.noise == "photo" else degrade(clean, generator)
-            total += psnr(model(noisy).clamp(0, 1), clean).item()
-        return {"psnr": total / len(records)}
-
     model = Denoiser.from_pretrained(recipe.init) if recipe.init else Denoiser(**NETWORKS[recipe.network])
-    fit(recipe, model, pictures, loss_of, validate)
+    fit(recipe, model, pictures, validation_split, DenoiseTask(recipe))
 
 
 if __name__ == "__main__":
