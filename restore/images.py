@@ -48,6 +48,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 
 Array = npt.NDArray[Any]
 Reader = Callable[[IO[bytes]], Image.Image]
+Transform = ImageCms.ImageCmsTransform
 
 
 class ImageError(ValueError):
@@ -66,8 +67,8 @@ class ColorSpace:
     """
 
     original: Image.Image  # upright, in its own colours
-    to_srgb: ImageCms.ImageCmsTransform
-    from_srgb: ImageCms.ImageCmsTransform
+    to_srgb: Transform
+    from_srgb: Transform
 
     def restore(self, result: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
         """Bring the region `box` of a result, mode RGB in sRGB, back to the picture's own colours."""
@@ -302,6 +303,8 @@ def _check_reader(image: Image.Image) -> None:
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
+    if min(size) < 1:
+        raise ImageError("the picture has no pixels")
     if max(size) > MAX_SIDE:
         raise ImageError(f"the picture has {width:,} x {height:,} pixels; the limit is {MAX_SIDE:,} a side")
     if width * height > max_pixels:
@@ -433,9 +436,6 @@ def _picture(decoded: Decoded) -> Picture:
         info=decoded.info | _present(icc_profile=icc),
         notes=tuple(notes),
     )
-
-
-Transform = ImageCms.ImageCmsTransform
 
 
 def _color_transforms(mode: str, icc: bytes, notes: list[str]) -> tuple[Transform | None, Transform | None, bytes]:
@@ -590,7 +590,7 @@ class Writer:
         """Write the pixels in a mode that the format holds, with the metadata that stay true and with no other."""
         fitted = _fit(image, self.modes)
         exif = b""
-        with _tolerating([], "broken EXIF data are left out"):
+        with contextlib.suppress(Exception):  # broken EXIF data are left out
             exif = _portable_exif(image.getexif(), keep_gps=keep_gps)
         same_colors = _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
         metadata = _present(

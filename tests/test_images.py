@@ -369,6 +369,12 @@ def test_what_is_no_source_is_one_line(source: Any) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+def test_a_picture_without_pixels_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match="no pixels"):
+        open_picture(Image.new("RGB", size))
+
+
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="not a file"):
