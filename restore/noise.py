@@ -1,8 +1,8 @@
 """Noise models on float RGB in [0, 1], each drawn from an explicit generator.
 
-Training, the app and the tests share these functions. All take `clean` (B, 3, H, W) and return the same shape; a level is a float or a
-(B, 1, 1, 1) tensor, so that every picture of a batch can have its own. With `clip` the result is clamped to [0, 1], as a stored
-picture would be; without, the noise keeps its textbook statistics.
+Training, the app and the tests share these functions. All take `clean` (B, 3, H, W) and return the same shape; a level is a float
+or a (B, 1, 1, 1) tensor, so that every picture of a batch can have its own. With `clip` the result is clamped to [0, 1], as a
+stored picture would be; without, the noise keeps its textbook statistics.
 """
 
 import math
@@ -32,8 +32,11 @@ def correlated(
     clean: Tensor, sigma: Level, generator: Generator | None = None, *, radius: float = 1.0, clip: bool = False
 ) -> Tensor:
     """Add Gaussian noise blurred with a Gaussian of standard deviation `radius` pixels, then scaled back to `sigma`."""
-    noise = _normal(clean, clean.shape, generator)
-    return _clip(clean + sigma * _unit_blur(noise, radius), clip)
+    taps = _gaussian_taps(clean, radius)
+    batch, channels, height, width = clean.shape
+    margin = len(taps) - 1  # noise from outside the picture too, or its border would be noisier
+    noise = _blur(_normal(clean, (batch, channels, height + margin, width + margin), generator), taps)
+    return _clip(clean + sigma * noise / taps.square().sum(), clip)
 
 
 def salt_and_pepper(clean: Tensor, fraction: Level, generator: Generator | None = None, *, per_channel: bool = False) -> Tensor:
@@ -71,9 +74,9 @@ def camera(
 ) -> Tensor:
     """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
 
-    The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise goes
-    through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` is the radius in pixels of the camera's
-    own noise reduction, `quality` that of its JPEG, None for none.
+    The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise
+    goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` is the radius in pixels of
+    the camera's own noise reduction, `quality` that of its JPEG, None for none.
     """
     linear = srgb_to_linear(clean.clamp(0, 1))
     gains, matrix = _white_balance_and_matrix(clean, generator)
@@ -81,7 +84,9 @@ def camera(
     noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
     noise = demosaic(mosaic(noise))
     if smoothing:
-        noise = _gaussian_blur(noise, smoothing)
+        taps = _gaussian_taps(clean, smoothing)
+        reach = len(taps) // 2
+        noise = _blur(F.pad(noise, (reach, reach, reach, reach), mode="replicate"), taps)
     noisy = linear_to_srgb((linear + _apply_matrix(noise * gains, matrix)).clamp(0, 1))
     return noisy if quality is None else jpeg(noisy, quality)
 
@@ -105,8 +110,8 @@ def demosaic(raw: Tensor) -> Tensor:
     """Interpolate RGGB linearly: (B, 1, H, W) to (B, 3, H, W), with the gradient-corrected kernels of Malvar et al. (2004)."""
     edge = "reflect" if min(raw.shape[-2:]) > 2 else "replicate"  # reflection keeps the phase of the mosaic
     kernels = raw.new_tensor(_MALVAR)[:, None] / 16
-    green, along_row, along_column, diagonal = F.conv2d(F.pad(raw, (2, 2, 2, 2), mode=edge), kernels).split(1, dim=1)
-    at_red, at_green, at_blue = _bayer_masks(raw).split(1, dim=1)
+    green, along_row, along_column, diagonal = F.conv2d(F.pad(raw, (2, 2, 2, 2), mode=edge), kernels).chunk(4, dim=1)
+    at_red, at_green, at_blue = _bayer_masks(raw).chunk(3, dim=1)
     red_row = torch.arange(raw.shape[-2], device=raw.device)[:, None] % 2 == 0
     red_at_green = torch.where(red_row, along_row, along_column)
     blue_at_green = torch.where(red_row, along_column, along_row)
@@ -128,12 +133,21 @@ def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: f
 def photo_mixture(clean: Tensor, generator: Generator | None = None) -> Tensor:
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
-    Half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest.
+    Half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest. A grey picture gets grey
+    noise half the time, as it would have on film.
     """
     kinds, weights = zip(*_PHOTO_KINDS, strict=True)
     device = _device(clean, generator)
     picks = torch.tensor(weights, device=device).multinomial(len(clean), replacement=True, generator=generator).tolist()
-    return torch.cat([kinds[pick](picture[None], generator) for pick, picture in zip(picks, clean, strict=True)])
+    noisy = []
+    for pick, picture in zip(picks, clean, strict=True):
+        on_film = _is_grey(picture) and _between(0, 1, generator) < 0.5
+        noisy.append((_random_grey if on_film else kinds[pick])(picture[None], generator))
+    return torch.cat(noisy)
+
+
+def _is_grey(picture: Tensor) -> bool:
+    return bool((picture == picture[:1]).all())
 
 
 def _random_gaussian(clean: Tensor, generator: Generator | None) -> Tensor:
@@ -164,9 +178,8 @@ def _random_correlated(clean: Tensor, generator: Generator | None) -> Tensor:
 
 
 def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
-    """A grey photograph, or grey grain on a colour one, at times blurred by the scanner or compressed."""
-    picture = clean.mean(1, keepdim=True).expand_as(clean) if _between(0, 1, generator) < 0.6 else clean
-    noisy = grey_gaussian(picture, _between(0, 50 / 255, generator), generator, clip=True)
+    """Grain of a scanned black-and-white film, at times compressed."""
+    noisy = grey_gaussian(clean, _between(0, 50 / 255, generator), generator, clip=True)
     return noisy if _between(0, 1, generator) < 0.6 else jpeg(noisy, int(_between(60, 98, generator)))
 
 
@@ -195,8 +208,8 @@ MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {
     "photo": photo_mixture,
 }
 
-# Malvar, He and Cutler (2004), figure 2, times 16: green at red or blue; red or blue at green, along the row and along the column; red
-# at blue and blue at red.
+# Malvar, He and Cutler (2004), figure 2, times 16: green at red or blue; red or blue at green, along the row and along the
+# column; red at blue and blue at red.
 _MALVAR = (
     ((0, 0, -2, 0, 0), (0, 0, 4, 0, 0), (-2, 4, 8, 4, -2), (0, 0, 4, 0, 0), (0, 0, -2, 0, 0)),
     ((0, 0, 1, 0, 0), (0, -2, 0, -2, 0), (-2, 8, 10, 8, -2), (0, -2, 0, -2, 0), (0, 0, 1, 0, 0)),
@@ -234,23 +247,18 @@ def _bayer_masks(like: Tensor) -> Tensor:
     return torch.stack([(rows + columns == 0), (rows != columns), (rows * columns == 1)])[None].to(like)
 
 
-def _gaussian_blur(x: Tensor, radius: float) -> Tensor:
-    """Blur (B, C, H, W) with a Gaussian of standard deviation `radius` pixels."""
+def _gaussian_taps(like: Tensor, radius: float) -> Tensor:
+    """A Gaussian of standard deviation `radius` > 0 pixels, cut off at three of them; its sum is 1."""
     reach = math.ceil(3 * radius)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / radius) ** 2)
-    taps = (taps / taps.sum()).repeat(x.shape[1], 1)
-    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
-    x = F.conv2d(x, taps[:, None, None, :], groups=x.shape[1])
-    return F.conv2d(x, taps[:, None, :, None], groups=x.shape[1])
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype) / radius) ** 2)
+    return taps / taps.sum()
 
 
-def _unit_blur(noise: Tensor, radius: float) -> Tensor:
-    """Blur white noise and scale it back to unit variance, by the formula for the sum of squared taps."""
-    reach = math.ceil(3 * radius)
-    margin = (reach, reach, reach, reach)
-    impulse = F.pad(noise.new_ones(1, 1, 1, 1), margin)
-    energy = _gaussian_blur(impulse, radius).square().sum()
-    return _gaussian_blur(noise, radius) / energy.sqrt()
+def _blur(x: Tensor, taps: Tensor) -> Tensor:
+    """Convolve rows and columns of (B, C, H, W) with `taps` (K,) where they fit: K - 1 pixels less each way."""
+    channels = x.shape[1]
+    x = F.conv2d(x, taps.expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(x, taps[:, None].expand(channels, 1, -1, 1), groups=channels)
 
 
 def _normal(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:

@@ -29,6 +29,7 @@ class DenoiseRecipe(Recipe):
     noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"
     network: Literal["shipped", "paper"] = "shipped"
     loss: Literal["charbonnier", "mse"] = "charbonnier"
+    grey_share: float = 0.0  # of the pictures are made grey before they get noise
     out: str = "runs/denoiser"
 
 
@@ -53,7 +54,7 @@ RECIPES = {
     "imagenet64": dataclasses.replace(
         CIFAR10, dataset="benjamin-paine/imagenet-1k-64x64", noise="paper-imagenet64", batch_size=64
     ),
-    "photo": dataclasses.replace(CIFAR10, dataset="", noise="photo", patch=64, batch_size=16, steps=400_000),
+    "photo": dataclasses.replace(CIFAR10, dataset="", noise="photo", grey_share=0.05, patch=64, batch_size=16, steps=400_000),
     "paper": dataclasses.replace(
         CIFAR10, network="paper", loss="mse", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0
     ),
@@ -66,8 +67,10 @@ class DenoiseTask:
     def __init__(self, recipe: DenoiseRecipe):
         self.degrade, self.criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
         self.is_photo = recipe.noise == "photo"
+        self.grey_share = recipe.grey_share
 
     def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
+        clean = some_grey(clean, self.grey_share, generator)
         return self.criterion(model(self.degrade(clean, generator)), clean)
 
     def measure(self, model: nn.Module, clean: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:
@@ -77,6 +80,12 @@ class DenoiseTask:
 
     def summarize(self, measures: list[dict[str, float]]) -> dict[str, float]:
         return {"psnr": mean(numbers["psnr"] for numbers in measures)}
+
+
+def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
+    """Make a `share` of the pictures (B, 3, H, W) grey, the target too, so that a grey picture stays grey."""
+    picks = torch.rand(len(clean), 1, 1, 1, generator=generator, device=generator.device) < share
+    return torch.where(picks.to(clean.device), clean.mean(1, keepdim=True), clean)
 
 
 def main(recipe: DenoiseRecipe) -> None:
