@@ -18,7 +18,8 @@ def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
 def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:
     """Join lightness and ab to RGB in [0, 1].
 
-    A colour that sRGB cannot show keeps its lightness and hue: its chroma shrinks until it can be shown, so nothing clips or overflows.
+    A colour that sRGB cannot show keeps its lightness and hue: its chroma shrinks until it can be shown, so nothing clips or
+    overflows.
     """
     lightness = lightness.clamp(0, 100)
     rgb = _unclipped(lightness, ab)

@@ -26,8 +26,10 @@ def psnr_of_mse(error: Tensor) -> Tensor:
 
 
 def ssim(picture: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity of each picture (Wang et al., 2004): Gaussian window of 11 pixels, sigma 1.5; the mean over the window's
-    full overlap, so both sides must be at least 11 pixels."""
+    """Structural similarity of each picture (Wang et al., 2004): Gaussian window of 11 pixels, sigma 1.5.
+
+    It is the mean over the places where the window fits, so both sides must be at least 11 pixels.
+    """
     if min(picture.shape[-2:]) < 11:
         raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, not {picture.shape[-1]}x{picture.shape[-2]}")
     return _ssim_map(picture, truth, window_size=11, padding="valid").mean(dim=(1, 2, 3))
@@ -80,7 +82,7 @@ def _ciede2000_map(lightness1: Tensor, ab1: Tensor, lightness2: Tensor, ab2: Ten
 
 
 def _length(ab: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(ab, dim=1, keepdim=True)
+    return ab.square().sum(1, keepdim=True).sqrt()
 
 
 def _saturation(chroma: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 
 
 def normalization(kind: str, channels: int) -> nn.Module:
-    """ "none", "batch", or "group" (8 channels a group, for small batches)."""
+    """ "none", "batch", or "group" for small batches: 8 channels a group, or more where 8 do not divide them.
+
+    A group's statistics span the whole picture, so that with "group" the halo of a network is no bound.
+    """
     match kind:
         case "none":
             return nn.Identity()
@@ -34,7 +38,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         inner = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return self.norm2(self.conv2(inner)).add_(x)
+        change: Tensor = self.norm2(self.conv2(inner))
+        return change.add_(x)
 
 
 def halve(kind: str, channels: int, out_channels: int) -> nn.Module:
@@ -71,7 +76,7 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         self.stem = nn.Conv2d(in_channels, widths[0], stem_kernel, padding=stem_kernel // 2)
-        self.downs = nn.ModuleList(halve(down, c, c_next) for c, c_next in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(halve(down, c, c_next) for c, c_next in pairwise(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth))) for c, depth in zip(widths, depths, strict=True)
         )
@@ -90,7 +95,7 @@ class Decoder(nn.Module):
     def __init__(self, widths: Sequence[int], depths: Sequence[int], norm: str = "none", up: str = "conv", skips: bool = True):
         super().__init__()
         self.skips = skips
-        self.ups = nn.ModuleList(double(up, c_next, c) for c, c_next in zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(double(up, c_next, c) for c, c_next in pairwise(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth)))
             for c, depth in zip(widths[:-1], depths[:-1], strict=True)
@@ -116,7 +121,7 @@ def halo_of(depths: Sequence[int], stem_kernel: int, down: str, up: str) -> int:
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Grow (B, C, H, W) at the bottom and right to multiples: by reflection, and by repetition where there is too little to reflect."""
+    """Grow (B, C, H, W) at the bottom and right to multiples, by reflection, or repetition where too little is there."""
     height, width = x.shape[-2:]
     for axis, missing in ((-2, -height % multiple), (-1, -width % multiple)):
         if missing:

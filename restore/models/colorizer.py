@@ -4,8 +4,9 @@ Classes over ab bins and the annealed mean are after Zhang et al. (Colorful Imag
 (Real-Time User-Guided Image Colorization, 2017).
 """
 
+import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import timm
 import torch
@@ -23,7 +24,7 @@ BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
 class Colorizer(HubModel, pipeline_tag="image-to-image"):
     """Estimate the ab channels of a picture from its lightness, and from hints if there are any.
 
-    The paper's network is `Colorizer(encoder="", widths=(64, 128, 256), depths=(1, 1, 1), stem_kernel=7, norm="batch", down="max",
+    The paper's network is `Colorizer(widths=(64, 128, 256), depths=(1, 1, 1), stem_kernel=7, norm="batch", down="max",
     up="nearest", skips=False, bins=False, hints=False)`.
 
     Args:
@@ -72,8 +73,9 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
     def forward(self, lightness: Tensor, hints: Tensor | None = None, vividness: float | None = 0.0) -> Tensor:
         """Map lightness (B, 1, H, W) in [0, 100] to ab (B, 2, H, W) in Lab units.
 
-        `hints` is (B, 3, H, W): ab where a colour is known, and 1 there, all zero elsewhere. `vividness` 0 gives the mean of the
-        distribution, which is the safest; towards 2 it nears the most likely colour. None gives what `predict` does, for training.
+        `hints` is (B, 3, H, W): ab where a colour is known, and 1 there, all zero elsewhere. `vividness` 0 gives the mean of
+        the distribution, which is the safest; towards 2 it nears the most likely colour. None gives what `predict` does, for
+        training.
         """
         height, width = lightness.shape[-2:]
         prediction = self.predict(lightness, hints)
@@ -96,7 +98,8 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
             ]
         elif hints is not None:
             raise ValueError("this colorizer was built without hints")
-        return self.tail(self.decoder(features))
+        prediction: Tensor = self.tail(self.decoder(features))
+        return prediction
 
     def ab_of(self, prediction: Tensor, vividness: float = 0.0) -> Tensor:
         """Turn what `predict` gives into ab (B, 2, h, w): the annealed mean of the bins, or the paper's denormalised tanh."""
@@ -111,9 +114,10 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, widths: Sequence[int]):
         super().__init__()
-        self.body = timm.create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
-        self.stride = self.body.feature_info.reduction()[0]
-        channels = self.body.feature_info.channels()
+        body: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
+        self.body: nn.Module = body
+        self.stride: int = body.feature_info.reduction()[0]
+        channels: list[int] = body.feature_info.channels()
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, widths, strict=True))
 
     def train(self, mode: bool = True) -> Self:
@@ -130,19 +134,23 @@ class Backbone(nn.Module):
 
 def pool_hints(hints: Tensor, size: Sequence[int]) -> Tensor:
     """Shrink hints (B, 3, H, W) to (B, 3, h, w): the mean of the hinted ab in each cell, over 110, and 1 where a cell has any."""
-    pooled = F.adaptive_avg_pool2d(hints, size)
+    pooled = F.adaptive_avg_pool2d(hints, (size[0], size[1]))
     share = pooled[:, 2:]
     return torch.cat([pooled[:, :2] / share.clamp_min(1e-12) / AB_SCALE, (share > 0).to(pooled)], dim=1)
 
 
 def temperature(vividness: float) -> float:
     """1 at vividness 0 (the mean), 0.38 at 1 (Zhang et al., 2016, equation 5), 0.14 at 2 (nearly the mode)."""
-    return 0.38**vividness
+    return math.pow(0.38, vividness)
 
 
 def ab_bins() -> Tensor:
-    """Centres (Q, 2) of the bins of 10 Lab units that hold a colour of sRGB, in the order of a, then b."""
+    """Centres (Q, 2) of the 260 bins of 10 Lab units that hold a colour of sRGB, in the order of a, then b.
+
+    Zhang et al. keep 313, some of which no colour of sRGB falls into.
+    """
     levels = torch.linspace(0, 1, 52)  # every fifth 8-bit level
     cube = torch.cartesian_prod(levels, levels, levels).T[None, :, :, None]  # (1, 3, N, 1)
     _, ab = rgb_to_lab(cube)
-    return (ab[0, :, :, 0].T / BIN_SIZE).round().unique(dim=0) * BIN_SIZE
+    bins: Tensor = torch.unique((ab[0, :, :, 0].T / BIN_SIZE).round(), dim=0)
+    return bins * BIN_SIZE

@@ -13,8 +13,8 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
     """Estimate the clean picture from a noisy one.
 
     The defaults are the network that is shipped. The paper's is
-    `Denoiser(widths=(64, 128, 256), depths=(1, 1, 1), shuffle=1, stem_kernel=7, norm="batch", down="max", up="nearest", skips=False,
-    residual=False)`.
+    `Denoiser(widths=(64, 128, 256), depths=(1, 1, 1), shuffle=1, stem_kernel=7, norm="batch", down="max", up="nearest",
+    skips=False, residual=False)`.
 
     Args:
         widths: channels at each scale, finest first.

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -69,7 +69,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
             raise WeightsError(f"{path} is missing") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise WeightsError(f"{path} is not JSON: {error}") from error
-        except (TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # whatever odd arguments lead to
             raise WeightsError(f"{path} does not describe a {cls.__name__}: {error}") from error
 
     def _load_weights(self, path: Path) -> None:
@@ -99,6 +99,8 @@ def _local_folder(name: str | Path) -> Path | None:
 def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
     try:
         return Path(hf_hub_download(repo_id, filename, **options))
+    except LocalEntryNotFoundError:  # an EntryNotFoundError too, but it says that there is no network
+        raise
     except EntryNotFoundError as error:
         raise WeightsError(f"{repo_id} on the Hub has no {filename}") from error
     except HFValidationError as error:
