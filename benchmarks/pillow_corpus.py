@@ -17,26 +17,18 @@ import time
 import warnings
 from pathlib import Path
 
+import PIL
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from restore.images import ImageError, open_picture
 
 
 def download(folder: Path) -> Path:
-    """Fetch Pillow's source archive with pip."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-binary",
-        ":all:",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        "pillow",
-    ]
+    """Fetch the source archive of the Pillow in use with pip."""
+    package = f"pillow=={PIL.__version__}"
+    options = ["--quiet", "--no-binary", ":all:", "--no-deps", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, package]
     subprocess.run(command, check=True)  # noqa: S603 - fixed arguments
     return next(folder.glob("pillow-*.tar.gz"))
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -444,24 +444,27 @@ def _color_transforms(mode: str, icc: bytes, notes: list[str]) -> tuple[Transfor
     A profile of sRGB itself needs no way; a broken one is ignored; CMYK, Lab and the profiles of some scanners lead one way only,
     and the result stays in sRGB. Deep grey keeps its profile without using it, since Pillow converts to 8 bits.
     """
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     if mode == "LAB":
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        return ImageCms.ImageCmsTransform(lab, srgb, "LAB", "RGB"), None, b""
+        return Transform(_standard_profile("LAB"), _standard_profile("sRGB"), "LAB", "RGB"), None, b""
     if not icc or _is_deep(mode):
         return None, None, icc
+    srgb = _standard_profile("sRGB")
     flat = mode.removesuffix("A")
     to_srgb = None
     with _tolerating(notes, "the colour profile is broken or does not fit, and was ignored"):
         own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        to_srgb = ImageCms.ImageCmsTransform(own, srgb, flat, "RGB")
+        to_srgb = Transform(own, srgb, flat, "RGB")
     if to_srgb is None or flat == "CMYK":
         return to_srgb, None, b""
     if _changes_nothing(to_srgb):
         return None, None, icc
     with _tolerating(notes, "the colour profile leads one way only, so the result is in sRGB"):
-        return to_srgb, ImageCms.ImageCmsTransform(srgb, own, "RGB", flat), icc
+        return to_srgb, Transform(srgb, own, "RGB", flat), icc
     return to_srgb, None, b""
+
+
+def _standard_profile(space: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space))
 
 
 def _changes_nothing(transform: Transform) -> bool:
@@ -479,18 +482,20 @@ def _to_float(pixels: Image.Image, levels: tuple[float, float], to_srgb: Transfo
     """Pixels of a mode from `_plain` as (1, 3, H, W) float32 in [0, 1]."""
     width, height = pixels.size
     rgb = torch.empty(1, 3, height, width)
+    planes = rgb[0].numpy()  # the same memory
     for box in _strips(width, height):
+        _, top, _, bottom = box
         strip = _without_alpha(pixels.crop(box))
         if to_srgb:
             strip = to_srgb.apply(strip)
         elif strip.mode == "CMYK":
             strip = strip.convert("RGB")
-        deep = _is_deep(strip.mode)
-        values = torch.from_numpy(_unit(strip, levels) if deep else np.array(strip))
-        # Grey (h, W) spreads over the three channels, colour (h, W, 3) becomes (3, h, W).
-        rgb[0, :, box[1] : box[3]] = values if values.ndim == 2 else values.permute(2, 0, 1)
-        if not deep:
-            rgb[0, :, box[1] : box[3]] /= 255
+        if _is_deep(strip.mode):
+            planes[:, top:bottom] = _unit(strip, levels)  # grey spreads over the three channels
+        else:
+            values = np.asarray(strip)  # (h, W) or (h, W, 3)
+            planes[:, top:bottom] = values if values.ndim == 2 else values.transpose(2, 0, 1)
+            planes[:, top:bottom] /= 255
     return rgb
 
 
