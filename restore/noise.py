@@ -5,14 +5,17 @@ or a (B, 1, 1, 1) tensor, so that every picture of a batch can have its own. Wit
 stored picture would be; without, the noise keeps its textbook statistics.
 """
 
+import io
 import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 Level = float | Tensor
 
@@ -59,8 +62,15 @@ def speckle(clean: Tensor, sigma: Level, generator: Generator | None = None, *, 
 
 def jpeg(clean: Tensor, quality: int) -> Tensor:
     """Compress and decompress each picture at `quality` 1 to 100; rounds to 8 bits and clips, as the format does."""
-    levels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    return torch.stack([transforms.jpeg(picture, quality) for picture in levels]).to(clean) / 255
+    levels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    compressed = np.stack([_through_jpeg(picture, quality) for picture in levels])
+    return torch.from_numpy(compressed).permute(0, 3, 1, 2).to(clean) / 255
+
+
+def _through_jpeg(levels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def camera(

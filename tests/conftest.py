@@ -1,0 +1,27 @@
+"""One thread a worker, and what several test files draw from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+
+torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def generator() -> Generator:
+    return Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def photos() -> Tensor:
+    """Three crops of the example photographs, (3, 3, 96, 80)."""
+    crops = [
+        np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("RGB"))[80:176, 90:170] for name in ("balloon", "dish", "egret")
+    ]
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,229 @@
+"""Noise has the statistics of its formula, comes from its generator alone, and the camera's is a camera's."""
+
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+from torch import Generator, Tensor
+
+from restore import noise
+
+SIDE = 256  # pixels enough for a standard deviation within 1 %
+KINDS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "gaussian": lambda x, g: noise.gaussian(x, 0.1, g, clip=True),
+    "grey_gaussian": lambda x, g: noise.grey_gaussian(x, 0.1, g, clip=True),
+    "correlated": lambda x, g: noise.correlated(x, 0.1, g, radius=0.8, clip=True),
+    "salt_and_pepper": lambda x, g: noise.salt_and_pepper(x, 0.1, g),
+    "salt_and_pepper_per_channel": lambda x, g: noise.salt_and_pepper(x, 0.1, g, per_channel=True),
+    "poisson": lambda x, g: noise.poisson(x, 30, g, clip=True),
+    "speckle": lambda x, g: noise.speckle(x, 0.2, g, clip=True),
+    "camera": lambda x, g: noise.camera(x, 0.01, 0.02, g),
+    "camera_smoothed_jpeg": lambda x, g: noise.camera(x, 0.01, 0.02, g, smoothing=0.7, quality=80),
+    "paper_mixture": noise.paper_mixture,
+    **noise.MIXTURES,
+}
+
+
+def flat(level: float, batch: int = 1) -> Tensor:
+    return torch.full((batch, 3, SIDE, SIDE), level)
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(np.corrcoef(a.flatten(), b.flatten())[0, 1])
+
+
+def seeded(seed: int) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+# What all kinds share
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 8)])
+def test_any_size_stays_finite_and_in_range(kind: str, size: tuple[int, int]) -> None:
+    clean = torch.rand(2, 3, *size, generator=seeded(1))
+    noisy = KINDS[kind](clean, seeded(0))
+    assert noisy.shape == clean.shape
+    assert noisy.dtype == clean.dtype
+    assert noisy.isfinite().all()
+    if kind != "photo":  # half of its pictures keep the overshoot of white noise
+        assert ((noisy >= 0) & (noisy <= 1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_generator_alone_decides(kind: str, photos: Tensor) -> None:
+    torch.manual_seed(1)
+    state, before = torch.get_rng_state(), photos.clone()
+    first = KINDS[kind](photos, seeded(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(photos, before)
+    torch.manual_seed(2)
+    assert torch.equal(KINDS[kind](photos, seeded(5)), first)
+    assert not torch.equal(KINDS[kind](photos, seeded(6)), first)
+
+
+@pytest.mark.parametrize("kind", [noise.gaussian, noise.grey_gaussian, noise.correlated, noise.speckle])
+def test_every_picture_can_have_its_own_level(kind: Callable[..., Tensor], generator: Generator) -> None:
+    change = kind(flat(0.5, batch=2), torch.tensor([0.0, 0.1]).view(2, 1, 1, 1), generator) - 0.5
+    assert torch.equal(change[0], torch.zeros(3, SIDE, SIDE))
+    assert change[1].std() > 0.04
+
+
+@pytest.mark.parametrize("kind", [noise.gaussian, noise.grey_gaussian, noise.correlated, noise.speckle])
+def test_clipping_is_the_callers_choice(kind: Callable[..., Tensor]) -> None:
+    free, clipped = (kind(flat(0.9), 0.3, seeded(0), clip=clip) for clip in (False, True))
+    assert free.max() > 1
+    assert torch.equal(free.clamp(0, 1), clipped)
+
+
+# The formulas
+
+
+@pytest.mark.parametrize(
+    ("kind", "std"),
+    [
+        (partial(noise.gaussian, sigma=0.1), 0.1),
+        (partial(noise.grey_gaussian, sigma=0.1), 0.1),
+        (partial(noise.correlated, sigma=0.1, radius=0.5), 0.1),
+        (partial(noise.correlated, sigma=0.1, radius=2.0), 0.1),
+        (partial(noise.speckle, sigma=0.2), 0.2 * 0.4),
+        (partial(noise.poisson, peak=50), (0.4 / 50) ** 0.5),
+    ],
+)
+def test_mean_and_standard_deviation(kind: Callable[..., Tensor], std: float, generator: Generator) -> None:
+    change = kind(flat(0.4, batch=2), generator=generator) - 0.4
+    assert change.mean().abs() < 0.03 * std
+    assert change.std().item() == pytest.approx(std, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", [noise.gaussian, noise.speckle, noise.correlated])
+def test_channels_and_pictures_are_independent(kind: Callable[..., Tensor], generator: Generator) -> None:
+    change = kind(flat(0.5, batch=2), 0.1, generator) - 0.5
+    assert abs(correlation(change[0, 0], change[0, 1])) < 0.03
+    assert abs(correlation(change[0, 0], change[0, 2])) < 0.03
+    assert abs(correlation(change[0], change[1])) < 0.03
+
+
+@pytest.mark.parametrize(("kind", "neighbours"), [(noise.gaussian, 0.0), (noise.correlated, np.exp(-1 / 4))])
+def test_correlation_of_neighbours(kind: Callable[..., Tensor], neighbours: float, generator: Generator) -> None:
+    change = kind(flat(0.5), 0.1, generator)
+    assert correlation(change[..., 1:], change[..., :-1]) == pytest.approx(neighbours, abs=0.03)
+    assert correlation(change[..., 1:, :], change[..., :-1, :]) == pytest.approx(neighbours, abs=0.03)
+
+
+def test_correlated_noise_is_as_strong_at_the_border(generator: Generator) -> None:
+    change = noise.correlated(torch.zeros(2000, 3, 6, 6), 0.1, generator, radius=1.4)
+    assert torch.allclose(change.std(dim=(0, 1)), torch.tensor(0.1), rtol=0.05)
+
+
+def test_grey_noise_is_the_same_in_all_channels(generator: Generator) -> None:
+    red, green, blue = (noise.grey_gaussian(flat(0.5), 0.1, generator) - 0.5)[0]
+    assert torch.equal(red, green)
+    assert torch.equal(red, blue)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.3, 1.0])
+def test_salt_and_pepper_hit_whole_pixels_evenly(fraction: float, generator: Generator) -> None:
+    noisy = noise.salt_and_pepper(flat(0.5, batch=2), fraction, generator)
+    pepper, salt = noisy == 0, noisy == 1
+    assert torch.equal(pepper.any(1), pepper.all(1))
+    assert torch.equal(salt.any(1), salt.all(1))
+    assert pepper.float().mean().item() == pytest.approx(fraction / 2, abs=0.005)
+    assert salt.float().mean().item() == pytest.approx(fraction / 2, abs=0.005)
+    assert (noisy[~(pepper | salt)] == 0.5).all()
+
+
+def test_salt_and_pepper_can_hit_each_channel_by_itself(generator: Generator) -> None:
+    hit = noise.salt_and_pepper(flat(0.5), 0.3, generator, per_channel=True) != 0.5
+    assert hit.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert hit.all(1).float().mean().item() == pytest.approx(0.3**3, abs=0.005)
+
+
+@pytest.mark.parametrize(("name", "fraction"), [("paper-cifar10", 0.01), ("paper-imagenet64", 0.02)])
+def test_the_papers_mixtures(name: str, fraction: float, generator: Generator) -> None:
+    noisy = noise.MIXTURES[name](flat(0.5, batch=4), generator)
+    impulse = ((noisy == 0) | (noisy == 1)).all(1, keepdim=True).expand_as(noisy)
+    assert impulse.float().mean().item() == pytest.approx(fraction, rel=0.1)
+    assert noisy[~impulse].std().item() == pytest.approx(0.125, rel=0.02)
+
+
+# JPEG and the curve of sRGB, beside other libraries
+
+
+@pytest.mark.parametrize("quality", [10, 60, 95])
+def test_jpeg_agrees_with_opencv(quality: int, photos: Tensor) -> None:
+    levels = np.ascontiguousarray((photos[0] * 255).byte().permute(1, 2, 0).numpy()[..., ::-1])
+    _, encoded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    theirs = torch.from_numpy(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+    assert (noise.jpeg(photos[:1], quality)[0] - theirs).abs().max() < 2.5 / 255
+
+
+def test_the_curve_agrees_with_kornia_and_comes_back() -> None:
+    level = torch.linspace(0, 1, 999).expand(1, 3, 1, 999)
+    assert torch.allclose(noise.srgb_to_linear(level), rgb_to_linear_rgb(level), rtol=0, atol=1e-6)
+    assert torch.allclose(noise.linear_to_srgb(level), linear_rgb_to_rgb(level), rtol=0, atol=1e-6)
+    assert torch.allclose(noise.linear_to_srgb(noise.srgb_to_linear(level)), level, rtol=0, atol=1e-6)
+
+
+# The camera
+
+
+def test_the_mosaic_is_rggb() -> None:
+    red, green, blue = 0.1, 0.2, 0.3
+    rgb = torch.tensor([red, green, blue]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    assert torch.equal(noise.mosaic(rgb)[0, 0], torch.tensor([[red, green], [green, blue]]).tile(2, 2))
+
+
+def test_demosaicing_keeps_a_colour(generator: Generator) -> None:
+    rgb = torch.rand(4, 3, 1, 1, generator=generator).expand(4, 3, 9, 12)
+    assert torch.allclose(noise.demosaic(noise.mosaic(rgb)), rgb, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0.01, 0.0), (0.0, 0.02), (-0.01, 0.015)])
+def test_demosaicing_keeps_a_ramp_inside(down: float, right: float) -> None:
+    ramp = 0.5 + down * torch.arange(12)[:, None] + right * torch.arange(14)
+    rgb = torch.stack([ramp, ramp + 0.1, ramp - 0.1])[None]
+    result = noise.demosaic(noise.mosaic(rgb))
+    assert torch.allclose(result[..., 2:-2, 2:-2], rgb[..., 2:-2, 2:-2], rtol=0, atol=1e-6)
+
+
+def test_shot_noise_grows_with_the_light() -> None:
+    linear = [noise.srgb_to_linear(noise.camera(flat(level), 5e-4, 0.0, seeded(0))) for level in (0.2, 0.4, 0.6, 0.8)]
+    variance = torch.tensor([picture.var() for picture in linear])
+    light = noise.srgb_to_linear(torch.tensor([0.2, 0.4, 0.6, 0.8]))
+    assert torch.allclose(variance / variance[-1], light / light[-1], rtol=0.1)  # a Poisson process: variance follows the signal
+
+
+def test_read_noise_does_not() -> None:
+    linear = [noise.srgb_to_linear(noise.camera(flat(level), 0.0, 0.01, seeded(0))) for level in (0.5, 0.8)]
+    assert linear[0].var().item() == pytest.approx(linear[1].var().item(), rel=0.05)
+
+
+def test_a_camera_without_noise_changes_nothing(photos: Tensor, generator: Generator) -> None:
+    assert torch.allclose(noise.camera(photos, 0.0, 0.0, generator), photos, rtol=0, atol=1e-5)
+
+
+def test_the_cameras_noise_reduction_leaves_coarser_and_weaker_noise() -> None:
+    sharp, smooth = (noise.camera(flat(0.5), 0.01, 0.01, seeded(0), smoothing=radius) - 0.5 for radius in (0.0, 1.0))
+    assert smooth.std() < 0.6 * sharp.std()
+    assert correlation(smooth[..., 1:], smooth[..., :-1]) > correlation(sharp[..., 1:], sharp[..., :-1]) + 0.2
+
+
+# What the photo denoiser trains on
+
+
+def test_the_photo_mixture_leaves_a_picture_its_colour(generator: Generator) -> None:
+    clean = torch.tensor([0.7, 0.45, 0.3]).view(1, 3, 1, 1).expand(200, 3, 32, 32)
+    change = noise.photo_mixture(clean, generator).mean(dim=(2, 3)) - clean[:, :, 0, 0]
+    assert change.abs().max() < 0.1
+
+
+def test_the_photo_mixture_puts_grey_noise_on_grey_pictures(generator: Generator) -> None:
+    noisy = noise.photo_mixture(torch.full((300, 3, 8, 8), 0.5), generator)
+    still_grey = (noisy - noisy.mean(1, keepdim=True)).abs().amax(dim=(1, 2, 3)) < 1e-6
+    assert 0.4 < still_grey.float().mean() < 0.75
