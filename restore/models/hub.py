@@ -89,7 +89,7 @@ def _local_folder(name: str | Path) -> Path | None:
     """The folder of a bundled name or of a path; None for what can only be a Hub id."""
     if str(name) in bundled():
         return WEIGHTS / name
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():  # the empty path is the current folder
         return Path(name)
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise WeightsError(f"{name} is neither a bundled name ({', '.join(bundled())}), nor a folder, nor a Hub id (user/repo)")

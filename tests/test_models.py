@@ -1,0 +1,356 @@
+"""Networks of one family: any size in and out, a bounded reach, and weights that load to the last key or not at all."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
+from torch import Generator, nn
+
+from restore.color import lab_to_rgb, rgb_to_lab
+from restore.models import hub
+from restore.models.blocks import ResidualBlock, normalization, pad_to_multiple
+from restore.models.colorizer import BIN_SIZE, Colorizer, ab_bins, pool_hints
+from restore.models.denoiser import Denoiser
+from restore.models.hub import HubModel, WeightsError
+
+PAPER: dict[str, Any] = {"stem_kernel": 7, "norm": "batch", "down": "max", "up": "nearest", "skips": False}
+DENOISERS: dict[str, dict[str, Any]] = {
+    "shipped": {"widths": (8, 16, 24)},
+    "paper": {"widths": (8, 16, 24), "depths": (1, 1, 1), "shuffle": 1, "residual": False, **PAPER},
+    "one scale": {"widths": (8,), "depths": (1,), "shuffle": 1},
+    "deep": {"widths": (8, 8), "depths": (1, 3), "shuffle": 4, "up": "nearest"},
+    "pooled": {"widths": (8, 16), "depths": (2, 0), "shuffle": 3, "down": "max"},
+}
+COLORIZERS: dict[str, dict[str, Any]] = {
+    "small": {"widths": (8, 16, 24), "depths": (1, 1, 1), "shuffle": 2},
+    "paper": {"widths": (8, 16, 24), "depths": (1, 1, 1), "bins": False, "hints": False, **PAPER},
+    "bins without hints": {"widths": (8, 16), "depths": (1, 1), "hints": False},
+    "tanh with hints": {"widths": (8, 16), "depths": (1, 1), "bins": False},
+    "backbone": {"encoder": "tf_efficientnet_lite0", "widths": (8, 8, 12, 16), "depths": (1, 1, 1, 1)},
+}
+SIZES = [(1, 1), (1, 9), (7, 2), (16, 16), (33, 20)]
+
+
+def build(kind: type[HubModel], arguments: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    return kind(**arguments).eval()
+
+
+# Blocks
+
+
+@pytest.mark.parametrize(("size", "multiple"), [((5, 8), 4), ((9, 13), 8), ((16, 16), 16), ((1, 1), 6), ((3, 40), 32)])
+def test_padding_reflects_and_repeats_where_it_cannot(size: tuple[int, int], multiple: int, generator: Generator) -> None:
+    x = torch.rand(2, 3, *size, generator=generator)
+    expected = x.numpy()
+    for axis in (2, 3):
+        missing = -expected.shape[axis] % multiple
+        mode = "reflect" if missing < expected.shape[axis] else "edge"
+        expected = np.pad(expected, [(0, missing if a == axis else 0) for a in range(4)], mode=mode)
+    assert torch.equal(pad_to_multiple(x, multiple), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (48, 6), (64, 8), (256, 32), (4, 1), (20, 2)])
+def test_groups_have_eight_channels_or_more(channels: int, groups: int) -> None:
+    norm = normalization("group", channels)
+    assert isinstance(norm, nn.GroupNorm)
+    assert norm.num_groups == groups
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_a_residual_block_adds_to_its_input(norm: str, generator: Generator) -> None:
+    block = ResidualBlock(8, norm).eval()
+    for parameter in block.parameters():
+        nn.init.zeros_(parameter)
+    x = torch.rand(1, 8, 5, 4, generator=generator)
+    assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize("argument", ["norm", "down", "up"])
+def test_a_misspelt_argument_is_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match=f"{argument} must be .* not 'btach'"):
+        Denoiser(**{argument: "btach"})
+
+
+# Denoiser
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("arguments", [*DENOISERS.values(), {"widths": (8, 16), "depths": (1, 1), "norm": "group"}])
+def test_a_denoiser_keeps_any_size(arguments: dict[str, Any], size: tuple[int, int], generator: Generator) -> None:
+    noisy = torch.rand(2, 3, *size, generator=generator)
+    clean = build(Denoiser, arguments)(noisy)
+    assert clean.shape == noisy.shape
+    assert clean.isfinite().all()
+
+
+@pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
+def test_the_halo_bounds_the_reach_of_a_pixel(arguments: dict[str, Any]) -> None:
+    model = build(Denoiser, arguments)
+    side = 2 * model.halo + 3 * model.size_multiple
+    reach = 0
+    for offset in range(model.size_multiple):
+        middle = model.halo + model.size_multiple + offset
+        noisy = torch.zeros(1, 3, side, side)
+        noisy[0, :, middle, middle] = torch.nan  # marks whatever depends on it, however faintly
+        reached = model(noisy)[0].isnan().any(0).nonzero() - middle
+        reach = max(reach, int(reached.abs().max()))
+    assert 0.75 * model.halo < reach <= model.halo  # a bound, and not a wasteful one
+
+
+@pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
+def test_outside_the_halo_nothing_changes_to_the_bit(arguments: dict[str, Any], generator: Generator) -> None:
+    model = build(Denoiser, arguments)
+    noisy = torch.rand(1, 3, model.halo + 40, 24, generator=generator)
+    changed = noisy.clone()
+    changed[..., 0, :] = 1 - changed[..., 0, :]
+    before, after = model(noisy), model(changed)
+    assert torch.equal(before[..., model.halo + 1 :, :], after[..., model.halo + 1 :, :])
+    assert not torch.equal(before[..., 1:4, :], after[..., 1:4, :])
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_residual_denoiser_subtracts(residual: bool, generator: Generator) -> None:
+    model = build(Denoiser, {"widths": (8, 16), "depths": (1, 1), "residual": residual})
+    nn.init.zeros_(model.tail.weight)
+    nn.init.zeros_(model.tail.bias)
+    noisy = torch.rand(1, 3, 9, 6, generator=generator)
+    assert torch.equal(model(noisy), noisy if residual else torch.zeros_like(noisy))
+
+
+# Colorizer
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("arguments", COLORIZERS.values(), ids=COLORIZERS)
+def test_a_colorizer_keeps_any_size(arguments: dict[str, Any], size: tuple[int, int], generator: Generator) -> None:
+    lightness = 100 * torch.rand(2, 1, *size, generator=generator)
+    ab = build(Colorizer, arguments)(lightness)
+    assert ab.shape == (2, 2, *size)
+    assert ab.abs().max() <= 110
+
+
+def test_the_bins_cover_srgb(generator: Generator) -> None:
+    centers = ab_bins()
+    assert len(centers) == 260  # the bundled weights depend on it
+    assert torch.equal(centers % BIN_SIZE, torch.zeros_like(centers))
+    rgb = lab_to_rgb(100 * torch.rand(1, 1, 100, 100, generator=generator), 60 * torch.randn(1, 2, 100, 100, generator=generator))
+    _, ab = rgb_to_lab(rgb)
+    assert torch.cdist(ab.flatten(2)[0].T, centers, p=float("inf")).min(1).values.max() < BIN_SIZE / 2 + 0.1
+
+
+@pytest.mark.parametrize("name", ["small", "tanh with hints", "backbone"])
+def test_a_hint_changes_the_colour_around_it(name: str, generator: Generator) -> None:
+    model = build(Colorizer, COLORIZERS[name])
+    lightness = 100 * torch.rand(1, 1, 64, 64, generator=generator)
+    hints = torch.zeros(1, 3, 64, 64)
+    assert torch.equal(model(lightness, hints), model(lightness))  # no hint is no hint
+    hints[0, :, 8:12, 8:12] = torch.tensor([60.0, 40.0, 1.0])[:, None, None]
+    change = (model(lightness, hints) - model(lightness)).abs().sum(1)[0]
+    assert change[4:16, 4:16].mean() > 2 * change[48:, 48:].mean()
+    assert change[8:12, 8:12].min() > 0
+
+
+def test_pooled_hints_are_the_mean_of_the_hints_alone() -> None:
+    hints = torch.zeros(1, 3, 4, 4)
+    hints[0, :, 0, 0] = torch.tensor([55.0, -110.0, 1.0])
+    hints[0, :, 1, 1] = torch.tensor([11.0, 0.0, 1.0])
+    expected = torch.zeros(1, 3, 2, 2)
+    expected[0, :, 0, 0] = torch.tensor([0.3, -0.5, 1.0])
+    assert torch.allclose(pool_hints(hints, (2, 2)), expected)
+
+
+def test_a_colorizer_without_hints_refuses_them() -> None:
+    with pytest.raises(ValueError, match="without hints"):
+        build(Colorizer, COLORIZERS["paper"])(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 8, 8))
+
+
+def test_vividness_goes_from_the_mean_towards_the_mode(generator: Generator) -> None:
+    model = build(Colorizer, COLORIZERS["small"])
+    logits = torch.randn(1, len(model.bin_centers), 3, 4, generator=generator)
+    mean = torch.einsum("bqhw,qc->bchw", logits.softmax(1), model.bin_centers)
+    assert torch.allclose(model.ab_of(logits, 0.0), mean, atol=1e-4)
+    mode = model.bin_centers[logits.argmax(1)].permute(0, 3, 1, 2)
+    assert torch.allclose(model.ab_of(logits, 8.0), mode, atol=0.1)
+
+
+def test_vividness_raises_chroma_where_a_colour_is_likelier_than_grey() -> None:
+    model = build(Colorizer, COLORIZERS["small"])
+    likely, rival, grey = (model.bin_centers.tolist().index(colour) for colour in ([50, 40], [-40, 20], [0, 0]))
+    logits = torch.full((1, len(model.bin_centers), 1, 1), -30.0)
+    logits[0, [likely, rival, grey], 0, 0] = torch.tensor([0.5, 0.3, 0.2]).log()
+    chroma = torch.cat([model.ab_of(logits, vividness) for vividness in (0.0, 0.5, 1.0, 1.5, 2.0)]).norm(dim=1).flatten()
+    assert (chroma.diff() > 1).all()
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        *((Denoiser, arguments) for arguments in DENOISERS.values()),
+        *((Colorizer, arguments) for arguments in COLORIZERS.values()),
+    ],
+)
+def test_every_parameter_learns(kind: type[HubModel], arguments: dict[str, Any], generator: Generator) -> None:
+    model = build(kind, arguments).train()
+    x = torch.rand(2, 3 if kind is Denoiser else 1, 48, 48, generator=generator) * (1 if kind is Denoiser else 100)
+    hints = [torch.rand(2, 3, 48, 48, generator=generator)] if getattr(model, "hint_paths", None) is not None else []
+    model(x, *hints).square().mean().backward()
+    still = [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or p.grad.abs().max() == 0
+    ]
+    assert not still
+
+
+# Saving and loading
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder with a small denoiser as `save_pretrained` leaves it."""
+    build(Denoiser, {"widths": (4, 8), "depths": (1, 1)}).save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (Denoiser, DENOISERS["shipped"]),
+        (Denoiser, DENOISERS["paper"]),
+        (Colorizer, COLORIZERS["small"]),
+        (Colorizer, COLORIZERS["paper"]),
+        (Colorizer, COLORIZERS["backbone"]),
+    ],
+)
+def test_saved_and_loaded_to_the_bit(kind: type[HubModel], arguments: dict[str, Any], tmp_path: Path) -> None:
+    model = build(kind, arguments)
+    for buffer in model.buffers():  # batch statistics other than the initial ones
+        if buffer.is_floating_point():
+            buffer.mul_(1.1).add_(0.1)
+    model.save_pretrained(tmp_path)
+    loaded = kind.from_pretrained(tmp_path)
+    assert not loaded.training
+    expected, state = model.state_dict(), loaded.state_dict()
+    assert list(state) == list(expected)
+    assert all(torch.equal(state[name], expected[name]) for name in state)
+    x = torch.rand(1, 3 if kind is Denoiser else 1, 20, 20, generator=Generator().manual_seed(0))
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_half_precision_weights_load_as_single(saved: Path) -> None:
+    single = Denoiser.from_pretrained(saved)
+    Denoiser.from_pretrained(saved).half().save_pretrained(saved)
+    loaded = Denoiser.from_pretrained(saved)
+    assert {tensor.dtype for tensor in load_file(saved / "model.safetensors").values()} == {torch.float16}
+    assert all(tensor.dtype == torch.float32 for tensor in loaded.state_dict().values())
+    assert all(torch.equal(a, b.half().float()) for a, b in zip(loaded.parameters(), single.parameters(), strict=True))
+
+
+def edit_weights(folder: Path, change: Any) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def edit_config(folder: Path, change: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456\n"
+DAMAGE: dict[str, tuple[Any, str]] = {
+    "missing key": (lambda f: edit_weights(f, lambda t: t.pop("tail.bias")), "model.safetensors does not fit.*tail.bias"),
+    "extra key": (lambda f: edit_weights(f, lambda t: t.update(extra=torch.zeros(1))), "model.safetensors does not fit.*extra"),
+    "shape": (lambda f: edit_weights(f, lambda t: t.update({"tail.bias": torch.zeros(3)})), "model.safetensors does not fit"),
+    "truncated": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-100]),
+        "model.safetensors is",
+    ),
+    "empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "model.safetensors is not a whole safetensors file"),
+    "LFS pointer": (
+        lambda f: (f / "model.safetensors").write_text(LFS_POINTER),
+        "model.safetensors is not a whole safetensors file",
+    ),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
+    "config is no JSON": (lambda f: (f / "config.json").write_text("{widths"), "config.json is not JSON"),
+    "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json is not JSON"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[1]"), "config.json does not describe a Denoiser"),
+    "unknown config key": (
+        lambda f: edit_config(f, lambda c: c.update(width=3)),
+        "config.json does not describe a Denoiser.*width",
+    ),
+    "odd value": (lambda f: edit_config(f, lambda c: c.update(norm="layer")), "config.json does not describe a Denoiser.*norm"),
+    "no widths": (lambda f: edit_config(f, lambda c: c.update(widths=[], depths=[])), "config.json does not describe a Denoiser"),
+    "negative widths": (lambda f: edit_config(f, lambda c: c.update(widths=[-4, 8])), "config.json does not describe a Denoiser"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_weights_are_refused_by_name(damage: str, saved: Path) -> None:
+    inflict, message = DAMAGE[damage]
+    inflict(saved)
+    with pytest.raises(WeightsError, match=f"(?s){message}"):
+        Denoiser.from_pretrained(saved)
+
+
+def test_the_weights_of_another_class_are_refused(saved: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json does not describe a Colorizer"):
+        Colorizer.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", ["denoiser-foto", "/no/such/folder", "./nowhere/near", "a/b/c", ""])
+def test_a_name_that_can_be_nothing_is_refused(name: str) -> None:
+    with pytest.raises(WeightsError, match="neither a bundled name"):
+        Denoiser.from_pretrained(name)
+
+
+def test_bundled_weights_are_checked_against_their_sums(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = saved.parent
+    monkeypatch.setattr(hub, "WEIGHTS", weights)
+    digest = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    (weights / "SHA256SUMS").write_text(f"{digest}  saved/model.safetensors\n")
+    assert hub.bundled() == ["saved"]
+    Denoiser.from_pretrained("saved")
+
+    content = bytearray((saved / "model.safetensors").read_bytes())
+    content[-1] ^= 1  # safetensors itself does not notice
+    (saved / "model.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model\.safetensors is damaged"):
+        Denoiser.from_pretrained("saved")
+
+
+def test_a_hub_id_is_downloaded_at_its_revision(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(repo_id: str, filename: str, **options: Any) -> str:
+        asked.append((repo_id, filename, options["revision"]))
+        return str(saved / filename)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    Denoiser.from_pretrained("someone/denoiser", revision="v2")
+    assert asked == [("someone/denoiser", "config.json", "v2"), ("someone/denoiser", "model.safetensors", "v2")]
+
+
+def test_a_file_that_the_hub_lacks_is_named_and_a_lost_network_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_with(error: Exception) -> None:
+        def download(*_: Any, **__: Any) -> str:
+            raise error
+
+        monkeypatch.setattr(hub, "hf_hub_download", download)
+
+    fail_with(EntryNotFoundError("404"))
+    with pytest.raises(WeightsError, match=r"someone/denoiser on the Hub has no config\.json"):
+        Denoiser.from_pretrained("someone/denoiser")
+    fail_with(LocalEntryNotFoundError("no network"))
+    with pytest.raises(LocalEntryNotFoundError):
+        Denoiser.from_pretrained("someone/denoiser")
