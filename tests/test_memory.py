@@ -1,0 +1,45 @@
+"""Freed memory stays within the process during a job, and goes back to the system after it."""
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from restore.memory import warm_pages
+
+glibc_only = pytest.mark.skipif(
+    platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="only glibc gives blocks back at once"
+)
+MEGABYTES = 192  # more than glibc ever keeps by itself
+
+
+def resident() -> float:
+    """Megabytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def fill_and_free() -> None:
+    torch.ones(MEGABYTES << 18)
+
+
+@glibc_only
+def test_freed_pages_stay_until_the_last_user_leaves() -> None:
+    before = resident()
+    with warm_pages():
+        with warm_pages():
+            fill_and_free()
+        assert resident() - before > MEGABYTES / 2
+    assert resident() - before < MEGABYTES / 2
+
+
+@glibc_only
+def test_an_error_gives_the_pages_back_too() -> None:
+    before = resident()
+    with pytest.raises(RuntimeError, match="stop"), warm_pages():
+        fill_and_free()
+        raise RuntimeError("stop")
+    assert resident() - before < MEGABYTES / 2
+    fill_and_free()
+    assert resident() - before < MEGABYTES / 2
