@@ -1,0 +1,445 @@
+"""Photo Restorer in the browser: `python app.py`, then http://127.0.0.1:7860. One function a button, one builder a tab."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported, as is the folder that web.server sets
+
+from web import server  # isort: skip
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from web import about, batch, compare, theme, work
+from web.examples import EXAMPLES, write_thumbnails
+from web.files import UPLOADS
+from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
+
+TITLE = "Photo Restorer"
+PAPER = [("The paper's network, CIFAR-10 (32 px)", "cifar10"), ("The paper's network, ImageNet (64 px)", "imagenet64")]
+DENOISERS = [("Photographs of any size", work.DENOISER), *((label, f"denoiser-{data}") for label, data in PAPER)]
+COLORIZERS = [("Photographs of any size", work.COLORIZER), *((label, f"colorizer-{data}") for label, data in PAPER)]
+PROGRESS = gr.Progress()
+
+OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
+STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value}}
+<button type="button" data-index="{{@index}}" aria-label="Example: {{this.title}}" title="{{this.title}}">
+<img src="{{this.src}}" alt="" width="80" height="80"></button>{{/each}}</div>"""
+STRIP_CLICK = """element.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) trigger("click", {index: Number(button.dataset.index)});
+});"""
+SCORES_TEMPLATE = """<dl>{{#each value}}<div class="score {{this.role}}"><dt>{{this.name}}</dt>
+<dd>{{this.value}} <small>{{this.unit}}</small></dd></div>{{/each}}</dl>"""
+
+HEADER = """<header class="masthead">
+<svg viewBox="0 0 40 40" aria-hidden="true"><rect width="40" height="40" rx="9" fill="#0f766e"/>
+<path d="M7 29l8-10 6 7 4-5 8 8z" fill="#fff"/><circle cx="27" cy="13" r="3.6" fill="#fbbf24"/></svg>
+<div><h1>Photo Restorer</h1><p>Takes the noise out of photographs, and gives grey ones colour.</p></div>
+</header>"""
+
+
+# One function a button. Each is an endpoint of the API as well, and its docstring is what the API page says.
+
+
+async def restore(
+    request: gr.Request, photo: str, strength: float, vividness: float, progress: gr.Progress = PROGRESS
+) -> work.Result:
+    """Remove the noise from a photo and, if it is grey, give it colour."""
+    return await run_job(lambda report: work.restore_photo(photo, strength, vividness, report), request, progress)
+
+
+async def denoise(
+    request: gr.Request,
+    photo: str,
+    model: str,
+    strength: float,
+    self_ensemble: bool,
+    clean_original: str | None = None,
+    progress: gr.Progress = PROGRESS,
+) -> work.Result:
+    """Remove the noise from a photo; with the clean original, also measure by how much."""
+    return await run_job(
+        lambda report: work.denoise_photo(photo, clean_original, model, strength, self_ensemble, report), request, progress
+    )
+
+
+async def colorize(
+    request: gr.Request,
+    photo: str,
+    model: str,
+    vividness: float,
+    hints: list[list[Any]] | None = None,
+    progress: gr.Progress = PROGRESS,
+) -> work.Result:
+    """Give a grey photo colour. Hints are [x, y, "#rrggbb"]; a photo in colour is made grey first, and measured against."""
+    return await run_job(lambda report: work.colorize_photo(photo, model, vividness, hints, report), request, progress)
+
+
+async def add_noise(
+    request: gr.Request,
+    photo: str,
+    kind: str,
+    sigma: float,
+    percent: float,
+    photons: float,
+    quality: float,
+    radius: float,
+    seed: float,
+    progress: gr.Progress = PROGRESS,
+) -> work.Result:
+    """Spoil a clean photo on purpose, always in the same way for the same seed; each kind reads its own settings."""
+    settings = work.NoiseSettings(sigma, percent, photons, int(quality), radius)
+    return await run_job(lambda report: work.add_noise(photo, kind, settings, int(seed), report), request, progress)
+
+
+async def compare_methods(
+    request: gr.Request,
+    examples: list[str],
+    sigma: float,
+    seed: float,
+    photos: list[str] | None = None,
+    progress: gr.Progress = PROGRESS,
+) -> compare.Comparison:
+    """Add noise to photos and take it off in several ways; take their colours and bring them back. All with PSNR."""
+    paths = [str(example.path) for example in EXAMPLES if example.title in examples] + (photos or [])
+    return await run_job(lambda report: compare.compare(paths, sigma, int(seed), report), request, progress)
+
+
+async def run_batch(
+    request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS
+) -> batch.Batch:
+    """Restore, denoise or colorize many photos, or a ZIP of them, into one ZIP; files that fail are named."""
+    return await run_job(lambda report: batch.run_batch(photos or [], task.lower(), suffix, report), request, progress)
+
+
+# What happens without a button, or beside it
+
+
+def carry_over(photo: str | None, noisy: str | None) -> tuple[str, str, gr.Tabs]:
+    """Hand the noisy photo and its clean original to the Denoise tab, and open it."""
+    if not photo or not noisy:
+        raise gr.Error("Add noise to a photo first, then denoise it.", title="Nothing to denoise yet", print_exception=False)
+    return noisy, photo, gr.Tabs(selected="denoise")
+
+
+def show_settings(kind: str) -> list[gr.Slider]:
+    """Show the sliders that this kind of noise reads, and no others."""
+    return [gr.Slider(visible=name in work.NOISES[kind].settings) for name in work.SETTINGS]
+
+
+# Parts that several tabs share
+
+
+class Output(NamedTuple):
+    """The right half of a tab: the slider, the downloads and the numbers."""
+
+    pair: gr.ImageSlider
+    png: gr.DownloadButton
+    jpeg: gr.DownloadButton
+    scores: gr.HTML
+
+
+def photo_input(label: str, **options: Any) -> gr.Image:
+    """An upload box that hands over the file as it came, so that only our own door decodes it."""
+    box = gr.Image(
+        label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=["fullscreen"], **options
+    )
+    box.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    return box
+
+
+def build_output() -> Output:
+    """Build the right half of a tab."""
+    pair = gr.ImageSlider(
+        label="Before and after",
+        format="png",
+        type="filepath",
+        image_mode=None,
+        interactive=False,
+        max_height=560,
+        buttons=["fullscreen"],
+        elem_classes="result",
+    )
+    scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
+    with gr.Row():
+        png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
+        jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
+    return Output(pair, png, jpeg, scores)
+
+
+def example_strip(thumbnails: list[Path], choose: Callable[[Path], Any], outputs: list[gr.Image]) -> None:
+    """A strip of example photos; a click loads one, as `choose` prepares it."""
+    pictures = [
+        {"title": example.title, "src": f"gradio_api/file={path}"} for example, path in zip(EXAMPLES, thumbnails, strict=True)
+    ]
+    strip = gr.HTML(pictures, html_template=STRIP_TEMPLATE, js_on_load=STRIP_CLICK, elem_classes="examples", label="Examples")
+
+    def load(click: gr.EventData) -> Any:
+        return choose(EXAMPLES[click.index].path)
+
+    strip.click(load, None, outputs, queue=False, api_visibility="private", show_progress="hidden")
+
+
+def wire(
+    button: gr.Button, cancel: gr.Button, function: Callable[..., Any], name: str, inputs: list[Any], outputs: Output
+) -> None:
+    """Let a button run its job, one at a time over all tabs, and open the downloads when it has succeeded."""
+    event = button.click(
+        function,
+        inputs,
+        list(outputs),
+        api_name=name,
+        concurrency_id="work",
+        concurrency_limit=1,
+        show_progress_on=[outputs.pair],
+    )
+    event.success(
+        lambda: [gr.DownloadButton(interactive=True)] * 2,
+        outputs=[outputs.png, outputs.jpeg],
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    cancel.click(None, cancels=[event], queue=False)
+
+
+def build_buttons(label: str) -> tuple[gr.Button, gr.Button]:
+    """The one button that matters, and the way back."""
+    with gr.Row(elem_classes="actions"):
+        button = gr.Button(label, variant="primary", scale=3)
+        cancel = gr.Button("Cancel", variant="secondary", scale=1, min_width=96, elem_classes="quiet")
+    return button, cancel
+
+
+def strength_slider() -> gr.Slider:
+    return gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="1 removes the noise that was found; less leaves some grain.")
+
+
+def vividness_slider() -> gr.Slider:
+    return gr.Slider(0, 2, 1, step=0.1, label="Vividness", info="0 is the safest guess, 2 the boldest.")
+
+
+# One builder a tab
+
+
+def build_restore(thumbnails: list[Path]) -> None:
+    gr.Markdown(
+        "Drop an old photo. It comes back clean and, if it was grey, in colour: same size, same file data.", elem_classes="lead"
+    )
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=300):
+            photo = photo_input("Your photo", height=320)
+            button, cancel = build_buttons("Restore")
+            example_strip(thumbnails, work.aged_example, [photo])
+            with gr.Accordion("Settings", open=False):
+                strength, vividness = strength_slider(), vividness_slider()
+        with gr.Column(scale=7, min_width=300):
+            output = build_output()
+    wire(button, cancel, restore, "restore", [photo, strength, vividness], output)
+
+
+def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
+    """Build the tab; gives the two boxes that Add noise fills."""
+    gr.Markdown("Takes out noise of any kind and strength; you need not say how much there is.", elem_classes="lead")
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=300):
+            photo = photo_input("Noisy photo", height=320, elem_id="denoise-photo")
+            button, cancel = build_buttons("Denoise")
+            examples = gr.Group()
+            with gr.Accordion("Measure it against the clean original", open=True):
+                gr.Markdown("Optional: with the same photo without noise, PSNR and SSIM tell how close the result comes.")
+                original = photo_input("Clean original", height=180, elem_id="denoise-original")
+            with examples:
+                example_strip(thumbnails, lambda path: (work.noisy_example(path), str(path)), [photo, original])
+            with gr.Accordion("Settings", open=False):
+                model = gr.Dropdown(DENOISERS, value=work.DENOISER, label="Network")
+                strength = strength_slider()
+                ensemble = gr.Checkbox(
+                    label="Self-ensemble", info="Averages eight turned and mirrored runs: slightly better, eight times slower."
+                )
+        with gr.Column(scale=7, min_width=300):
+            output = build_output()
+    wire(button, cancel, denoise, "denoise", [photo, model, strength, ensemble, original], output)
+    return photo, original
+
+
+def build_colorize(thumbnails: list[Path]) -> None:
+    gr.Markdown(
+        "Colours a grey photo. Give it one in colour, and it is made grey first, so that you can compare with the truth.",
+        elem_classes="lead",
+    )
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=300):
+            photo = photo_input("Your photo", height=320)
+            button, cancel = build_buttons("Colorize")
+            example_strip(thumbnails, str, [photo])
+            with gr.Accordion("Settings", open=False):
+                model = gr.Dropdown(COLORIZERS, value=work.COLORIZER, label="Network")
+                vividness = vividness_slider()
+            hints = gr.JSON(visible=False, label="Hints")
+        with gr.Column(scale=7, min_width=300):
+            output = build_output()
+    wire(button, cancel, colorize, "colorize", [photo, model, vividness, hints], output)
+
+
+def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.Image, gr.Image]) -> None:
+    gr.Markdown("Spoils a clean photo in a known way, to see how well Denoise undoes it.", elem_classes="lead")
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=300):
+            photo = photo_input("Clean photo", height=320)
+            kind = gr.Dropdown(list(work.NOISES), value="Gaussian", label="Kind of noise")
+            shown = work.NOISES["Gaussian"].settings
+            sliders = [
+                gr.Slider(*numbers, label=label, visible=name in shown) for name, (label, numbers) in work.SETTINGS.items()
+            ]
+            seed = gr.Number(0, label="Seed", info="The same seed gives the same noise.", precision=0, minimum=0, maximum=2**31)
+            button, cancel = build_buttons("Add noise")
+            example_strip(thumbnails, str, [photo])
+        with gr.Column(scale=7, min_width=300):
+            output = build_output()
+            onward = gr.Button("Denoise this", variant="primary")
+    wire(button, cancel, add_noise, "add_noise", [photo, kind, *sliders, seed], output)
+    kind.change(show_settings, kind, sliders, queue=False, api_visibility="private", show_progress="hidden")
+    onward.click(carry_over, [photo, output.png], [*denoise_boxes, tabs], queue=False, api_visibility="private")
+
+
+def build_gallery() -> None:
+    gr.Markdown(
+        "The same photos through several methods, each beside the original. Photos over 512 pixels are shrunk first.",
+        elem_classes="lead",
+    )
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=280):
+            titles = [example.title for example in EXAMPLES]
+            examples = gr.CheckboxGroup(titles, value=titles[:1], label="Examples")
+            photos = gr.File(label="Your own photos", file_count="multiple", file_types=list(UPLOADS), height=140)
+        with gr.Column(scale=7, min_width=280):
+            sigma = gr.Slider(5, 75, 25, step=5, label="Noise level (sigma, of 255)")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
+            button, cancel = build_buttons("Compare")
+    tiles = gr.Gallery(
+        label="Pictures", format="png", columns=4, height="auto", object_fit="contain", interactive=False, elem_classes="tiles"
+    )
+    table = gr.Dataframe(
+        headers=list(compare.COLUMNS), datatype=["str", "str", "number", "number", "number"], label="Numbers", interactive=False
+    )
+    download = gr.DownloadButton("Download CSV", interactive=False, size="md")
+    event = button.click(
+        compare_methods,
+        [examples, sigma, seed, photos],
+        [tiles, table, download],
+        api_name="compare",
+        concurrency_id="work",
+        concurrency_limit=1,
+        show_progress_on=[tiles],
+    )
+    event.success(
+        lambda: gr.DownloadButton(interactive=True),
+        outputs=download,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    cancel.click(None, cancels=[event], queue=False)
+
+
+def build_batch() -> None:
+    gr.Markdown(
+        f"Up to {batch.MAX_FILES} photos, or a ZIP of them, come back as one ZIP. Files that fail are named.",
+        elem_classes="lead",
+    )
+    with gr.Row(elem_classes="workspace"):
+        with gr.Column(scale=5, min_width=300):
+            photos = gr.File(label="Photos, or a ZIP", file_count="multiple", file_types=[*UPLOADS, ".zip"], height=220)
+            task = gr.Radio(["Restore", "Denoise", "Colorize"], value="Restore", label="What to do")
+            suffix = gr.Radio([("PNG, without loss", ".png"), ("JPEG, smaller", ".jpg")], value=".png", label="Save as")
+            button, cancel = build_buttons("Start")
+        with gr.Column(scale=7, min_width=300):
+            archive = gr.File(label="Results", interactive=False)
+            table = gr.Dataframe(
+                headers=list(batch.COLUMNS), datatype=["str", "str", "number"], label="File by file", interactive=False, wrap=True
+            )
+    event = button.click(
+        run_batch,
+        [photos, task, suffix],
+        [archive, table],
+        api_name="batch",
+        concurrency_id="work",
+        concurrency_limit=1,
+        show_progress_on=[table],
+    )
+    cancel.click(None, cancels=[event], queue=False)
+
+
+def build_about() -> None:
+    gr.HTML(about.HOW_IT_WORKS)
+    gr.Markdown(about.results_markdown())
+    gr.Markdown(about.LIMITS)
+    gr.Markdown(about.credits_markdown())
+
+
+def tab(title: str, name: str) -> gr.Tab:
+    """A tab that the address names while it is open, so that a link reopens it."""
+    opened = gr.Tab(title, id=name, elem_id=f"tab-{name}")
+    opened.select(None, js=f"() => history.replaceState(null, '', '?tab={name}')")
+    return opened
+
+
+def build() -> gr.Blocks:
+    """The whole page."""
+    thumbnails = Path(tempfile.gettempdir(), "photo-restorer-thumbnails")
+    colored, grey = write_thumbnails(thumbnails)
+    gr.set_static_paths([thumbnails, EXAMPLES[0].path.parent])
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(server.SWEEP_SECONDS, server.KEEP_SECONDS)) as page:
+        gr.HTML(HEADER, padding=False)
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            with tab("Restore", "restore"):
+                build_restore(grey)
+            with tab("Denoise", "denoise"):
+                boxes = build_denoise(colored)
+            with tab("Colorize", "colorize"):
+                build_colorize(grey)
+            with tab("Add noise", "noise"):
+                build_noise(colored, tabs, boxes)
+            with tab("Gallery", "gallery"):
+                build_gallery()
+            with tab("Batch", "batch"):
+                build_batch()
+            with tab("About", "about"):
+                build_about()
+        page.load(None, js=OPEN_TAB)
+        page.unload(stop_jobs)
+    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    return page
+
+
+def launch(page: gr.Blocks, **options: Any) -> str:
+    """Serve the page behind its guards, and give its address."""
+    server.sweep_for_ever()
+    threading.Thread(target=run_alone, args=[work.load_models], name="load models", daemon=True).start()
+    _, address, _ = page.launch(
+        theme=theme.build_theme(),
+        css_paths=theme.CSS,
+        head=theme.HEAD,
+        favicon_path=theme.FAVICON,
+        app_kwargs={"middleware": [Middleware(server.Guard)]},
+        max_file_size=server.MAX_UPLOAD_BYTES,
+        state_session_capacity=200,
+        enable_monitoring=False,
+        run_history=False,
+        show_error=False,
+        strict_cors=True,
+        ssr_mode=False,
+        footer_links=["api"],
+        **options,
+    )
+    return address
+
+
+if __name__ == "__main__":
+    launch(build())

@@ -1,0 +1,285 @@
+"""The app's laws, through its endpoints: what a button does, what is refused, and that visitors never meet."""
+
+import http.client
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from app_server import serve
+from gradio_client import Client, handle_file
+from PIL import Image, ImageChops
+
+from web import server, work
+from web.examples import EXAMPLES
+
+CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serve() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def by_name(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    return {score["name"]: score["value"] for score in scores}
+
+
+def make_noisy(client: Client, **settings: Any) -> tuple[str, dict[str, Any]]:
+    _, png, _, scores = client.predict(
+        photo=handle_file(CAR), kind="Gaussian", api_name="/add_noise", **{"sigma": 25, "seed": 1} | settings
+    )
+    return png, by_name(scores)
+
+
+def test_gaussian_noise_has_the_psnr_of_its_sigma(client: Client) -> None:
+    _, scores = make_noisy(client, sigma=25)
+    assert scores["PSNR"] == pytest.approx(20.17, abs=0.7)  # -20 log10(25 / 255); clipping at black and white helps a little
+
+
+def test_a_seed_is_a_noise(client: Client) -> None:
+    first, second, other = (Path(make_noisy(client, seed=seed)[0]).read_bytes() for seed in (1, 1, 2))
+    assert first == second != other
+
+
+def test_every_kind_of_noise_keeps_the_size(client: Client) -> None:
+    for kind in work.NOISES:
+        _, png, _, _ = client.predict(photo=handle_file(CAR), kind=kind, api_name="/add_noise")
+        assert Image.open(png).size == Image.open(CAR).size, kind
+
+
+def test_denoising_comes_closer_to_the_truth(client: Client) -> None:
+    noisy, _ = make_noisy(client)
+    _, png, jpeg, scores = client.predict(photo=handle_file(noisy), clean_original=handle_file(CAR), api_name="/denoise")
+    numbers = by_name(scores)
+    assert numbers["PSNR now"] > numbers["PSNR noisy"] + 3
+    assert numbers["SSIM now"] > numbers["SSIM noisy"]
+    assert (Image.open(png).format, Image.open(jpeg).format) == ("PNG", "JPEG")
+
+
+def test_strength_zero_changes_nothing(client: Client) -> None:
+    _, png, _, _ = client.predict(photo=handle_file(CAR), strength=0, api_name="/denoise")
+    assert Image.open(png).tobytes() == Image.open(CAR).tobytes()
+
+
+def test_colorizing_measures_against_the_grey_picture(client: Client) -> None:
+    pair, png, _, scores = client.predict(photo=handle_file(CAR), api_name="/colorize")
+    assert {"PSNR grey", "PSNR now", "Gain"} <= by_name(scores).keys()
+    red, green, blue = Image.open(pair[0]).split()
+    assert all(ImageChops.difference(first, second).getextrema()[1] <= 1 for first, second in ((red, green), (green, blue)))
+    assert Image.open(png).mode == "RGB"
+
+
+def test_restoring_gives_a_grey_photo_colour(client: Client) -> None:
+    aged = work.aged_example(CAR)
+    pair, png, _, _ = client.predict(photo=handle_file(aged), api_name="/restore")
+    assert Image.open(aged).mode == "L"
+    assert (Image.open(png).mode, Image.open(png).size) == ("RGB", Image.open(aged).size)
+    assert Image.open(pair[0]).tobytes() == Image.open(aged).tobytes()
+
+
+def test_profile_and_exif_come_back_without_the_place(client: Client, tmp_path: Path) -> None:
+    photo = Image.new("RGB", (24, 16), (90, 120, 150))
+    exif = Image.Exif()
+    exif[0x010F] = "A maker"
+    exif.get_ifd(0x8825)[1] = "N"
+    photo.save(tmp_path / "gps.jpg", exif=exif, dpi=(300, 300))
+    _, _, jpeg, _ = client.predict(photo=handle_file(tmp_path / "gps.jpg"), api_name="/denoise")
+    kept = Image.open(jpeg).getexif()
+    assert kept[0x010F] == "A maker"
+    assert not kept.get_ifd(0x8825)
+
+
+def test_comparing_lists_every_method_with_its_numbers(client: Client) -> None:
+    tiles, table, path = client.predict(examples=["Car"], sigma=25, api_name="/compare")
+    numbers = {method: psnr for _, method, psnr, _, _ in table["data"]}
+    assert len(tiles) == 1 + len(numbers) == 8
+    assert numbers["Denoised, ours"] > numbers["Noisy"]
+    assert len(Path(path).read_text().splitlines()) == 1 + len(numbers)
+
+
+def test_a_bad_file_costs_a_batch_nothing(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("Dear photographer")
+    with zipfile.ZipFile(tmp_path / "album.zip", "w") as album:
+        album.write(CAR, "summer/car.png")
+        album.write(tmp_path / "letter.jpg", "../../letter.jpg")
+        album.write(CAR, "winter/car.png")
+    archive, table = client.predict(
+        photos=[handle_file(tmp_path / "album.zip")], task="Denoise", suffix=".jpg", api_name="/batch"
+    )
+    assert zipfile.ZipFile(archive).namelist() == ["car.jpg", "car-2.jpg"]
+    name, result, _ = table["data"][1]
+    assert name == "letter.jpg"
+    assert result.startswith("Failed: this is not a picture")
+
+
+def test_a_bad_picture_gets_one_plain_line_and_the_next_is_served(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("<script>alert(1)</script>")
+    with pytest.raises(Exception, match="not a picture") as refusal:
+        client.predict(photo=handle_file(tmp_path / "letter.jpg"), api_name="/denoise")
+    assert "\n" not in str(refusal.value)
+    assert server.FOLDER.name not in str(refusal.value)
+    assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_originals_of_another_size_are_refused(client: Client, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "other.png")
+    with pytest.raises(Exception, match="20 x 10"):
+        client.predict(photo=handle_file(CAR), clean_original=handle_file(tmp_path / "other.png"), api_name="/denoise")
+
+
+# What the server refuses
+
+
+def join(address: str, api_name: str, data: list[Any], session: str = "a") -> httpx.Response:
+    config = httpx.get(f"{address}/config").json()
+    index = next(fn["id"] for fn in config["dependencies"] if fn["api_name"] == api_name)
+    return httpx.post(f"{address}/gradio_api/queue/join", json={"data": data, "fn_index": index, "session_hash": session})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"path": "http://127.0.0.1:9/a.png"},
+        {"path": "data:image/png;base64,AAAA"},
+        {"path": "x.png", "url": "data:image/png;base64,AAAA"},
+    ],
+)
+def test_pictures_by_address_are_refused(address: str, file: dict[str, str]) -> None:
+    response = join(address, "restore", [file | {"meta": {"_type": "gradio.FileData"}}, 1, 1])
+    assert response.status_code == 400
+    assert "Upload the picture" in response.text
+
+
+def test_a_path_outside_the_uploads_is_refused(address: str) -> None:
+    data = [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, 1, 1]
+    event = join(address, "restore", data, "outside").json()
+    with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=outside", timeout=30) as stream:
+        assert event
+        assert any("process_completed" in line and '"success":false' in line for line in stream.iter_lines())
+
+
+def test_bodies_are_bounded(address: str) -> None:
+    for path, limit in (("/gradio_api/queue/join", server.MAX_BODY_BYTES), (server.UPLOAD, server.MAX_UPLOAD_BYTES)):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"))
+        connection.putrequest("POST", path)
+        connection.putheader("content-length", str(limit + 1))
+        connection.endheaders()
+        assert connection.getresponse().status == 413  # before a byte of the body
+
+
+def test_bodies_that_hide_their_size_are_bounded(address: str) -> None:
+    chunks = (b" " * (1 << 16) for _ in range(1 + (server.MAX_BODY_BYTES >> 16)))
+    assert httpx.post(f"{address}/gradio_api/queue/join", content=chunks).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/gradio_api/file=/etc/passwd", "/gradio_api/file=http://127.0.0.1/", "/gradio_api/proxy=http://x/", "/monitoring/summary"],
+)
+def test_closed_doors(address: str, path: str) -> None:
+    assert httpx.get(address + path).status_code == 403
+
+
+def test_endpoints_cannot_be_called_past_the_queue(address: str) -> None:
+    assert httpx.post(f"{address}/gradio_api/run/restore", json={"data": [None, 1, 1]}).status_code == 404
+
+
+def test_an_upload_never_comes_back_as_a_page(address: str) -> None:
+    for name in ("page.html", "drawing.svg"):
+        upload = {"files": (name, b"<svg onload='alert(1)'/>", "image/png")}
+        path = httpx.post(f"{address}/gradio_api/upload", files=upload).json()[0]
+        headers = httpx.get(f"{address}/gradio_api/file={path}").headers
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["content-disposition"].startswith("attachment")
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+# Visitors
+
+
+def test_one_inference_at_a_time_and_nobody_gets_anothers_picture(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most = 0, 0
+    count = threading.Lock()
+    original = work.restore.denoise
+
+    def counted(*arguments: Any, **options: Any) -> Image.Image:
+        nonlocal running, most
+        with count:
+            running += 1
+            most = max(most, running)
+        try:
+            return original(*arguments, **options)
+        finally:
+            with count:
+                running -= 1
+
+    monkeypatch.setattr(work.restore, "denoise", counted)
+
+    def visit(shade: int) -> int:
+        path = tmp_path / f"{shade}.png"
+        Image.new("RGB", (64, 64), (shade,) * 3).save(path)
+        _, png, _, _ = Client(address, verbose=False).predict(photo=handle_file(path), strength=0, api_name="/denoise")
+        return int(Image.open(png).getpixel((5, 5))[0])
+
+    shades = [20, 60, 100, 140, 180, 220]
+    with ThreadPoolExecutor(len(shades)) as visitors:
+        assert list(visitors.map(visit, shades)) == shades
+    assert most == 1
+
+
+def test_a_cancelled_job_frees_the_worker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    def endless(*_: Any, progress: Any, **__: Any) -> None:
+        started.set()
+        try:
+            while True:
+                progress(0.5)
+                time.sleep(0.02)
+        finally:
+            stopped.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", endless)
+        job = client.submit(photo=handle_file(CAR), api_name="/denoise")
+        assert started.wait(30)
+        job.cancel()
+        assert stopped.wait(2)
+    assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_a_full_queue_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(work, "restore_photo", lambda *_: release.wait(60))
+    answers = [join(address, "restore", [None, 1, 1], f"visitor-{number}") for number in range(50)]
+    release.set()
+    accepted = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(accepted) in (8, 9)  # those that wait, and one at work if it has begun
+    assert len(accepted) + len(refused) == 50
+    assert all("full" in answer.text for answer in refused)
+
+
+def test_the_sweep_leaves_nothing_old(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "picture.png").write_bytes(b"x")
+    server.sweep(tmp_path, keep_seconds=60)
+    assert (tmp_path / "full" / "picture.png").exists()
+    server.sweep(tmp_path, keep_seconds=-60)
+    server.sweep(tmp_path, keep_seconds=-60)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,195 @@
+"""The page's laws, in a real browser: a visitor's way through every tab, on a desktop and on a phone."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_server import serve
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from web import work
+from web.examples import EXAMPLES
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SECONDS = 60_000  # milliseconds that a slow machine may need for one picture
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serve() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        path = CHROMIUM if CHROMIUM.exists() else None
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(SECONDS)
+    yield context
+    context.close()
+
+
+def visit(context: BrowserContext, address: str, tab: str) -> Page:
+    page = context.new_page()
+    page.goto(f"{address}/?tab={tab}")
+    expect(opened(page)).to_have_attribute("id", f"tab-{tab}", timeout=SECONDS)
+    return page
+
+
+def opened(page: Page) -> Locator:
+    return page.locator('[role="tabpanel"]:visible')
+
+
+def upload(box: Locator, path: str | Path) -> None:
+    box.locator('input[type="file"]').first.set_input_files(path)
+    expect(box.locator("img").first).to_be_visible(timeout=SECONDS)
+
+
+def press(page: Page, name: str) -> None:
+    opened(page).get_by_role("button", name=name, exact=True).click()
+
+
+def read_score(page: Page, name: str) -> float:
+    row = opened(page).locator(".score", has=page.get_by_text(name, exact=True)).locator("dd")
+    expect(row).to_be_visible(timeout=SECONDS)
+    return float(row.inner_text().split()[0])
+
+
+def download(page: Page, name: str) -> Path:
+    button = opened(page).get_by_role("button", name=name)
+    expect(button).to_be_enabled(timeout=SECONDS)
+    with page.expect_download() as started:
+        button.click()
+    return Path(started.value.path())
+
+
+def test_a_noisy_photo_comes_back_closer_to_the_truth(context: BrowserContext, address: str) -> None:
+    noisy = work.noisy_example(CAR)
+    page = visit(context, address, "denoise")
+    upload(page.locator("#denoise-photo"), noisy)
+    upload(page.locator("#denoise-original"), CAR)
+    press(page, "Denoise")
+    assert read_score(page, "PSNR now") > read_score(page, "PSNR noisy")
+    result = Image.open(download(page, "Download PNG"))
+    assert (result.format, result.size) == ("PNG", Image.open(noisy).size)
+
+
+def test_an_example_is_restored_on_a_phone(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = visit(context, address, "restore")
+    page.get_by_role("button", name="Example: Car").click()
+    expect(opened(page).locator("img[src*='car-old']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Restore")
+    read_score(page, "Time")
+    assert Image.open(download(page, "Download JPEG")).format == "JPEG"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_noise_is_carried_over_with_the_truth(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "noise")
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Add noise")
+    noisy = read_score(page, "PSNR")
+    press(page, "Denoise this")
+    expect(opened(page)).to_have_attribute("id", "tab-denoise", timeout=SECONDS)
+    expect(page.locator("#denoise-original img").first).to_be_visible(timeout=SECONDS)
+    press(page, "Denoise")
+    assert read_score(page, "PSNR noisy") == noisy < read_score(page, "PSNR now")
+
+
+def test_colour_is_measured_against_grey(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "colorize")
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Colorize")
+    assert read_score(page, "PSNR now") - read_score(page, "PSNR grey") == pytest.approx(read_score(page, "Gain"), abs=0.011)
+
+
+def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "gallery")
+    press(page, "Compare")
+    for method in ("Noisy", "Denoised, ours", "Non-local means", "Median", "Grey", "Colorized, ours"):
+        expect(opened(page).get_by_text(re.compile(f"^{method}: [0-9.]+ dB$")).first).to_be_visible(timeout=SECONDS)
+    assert download(page, "Download CSV").read_text().startswith("Photo,Method,PSNR")
+
+
+def test_a_batch_comes_back_as_a_zip(context: BrowserContext, address: str, tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("Dear photographer")
+    page = visit(context, address, "batch")
+    opened(page).locator('input[type="file"]').first.set_input_files([CAR, tmp_path / "letter.jpg"])
+    expect(opened(page).get_by_text("letter").first).to_be_visible(timeout=SECONDS)
+    press(page, "Start")
+    link = opened(page).get_by_role("row", name="restored.zip").get_by_role("link")
+    expect(link).to_be_visible(timeout=SECONDS)
+    with zipfile.ZipFile(io.BytesIO(page.request.get(str(link.get_attribute("href"))).body())) as archive:
+        assert archive.namelist() == ["car.png"]
+    expect(opened(page).get_by_role("gridcell", name="Failed: this is not a picture")).to_be_visible()
+
+
+def test_an_error_is_told_and_recovered_from(context: BrowserContext, address: str, tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("Dear photographer")
+    page = visit(context, address, "restore")
+    opened(page).locator('input[type="file"]').first.set_input_files(tmp_path / "letter.jpg")
+    page.wait_for_function("document.querySelector('[role=tabpanel] img') !== null")
+    press(page, "Restore")
+    expect(page.get_by_text("This is not a picture of a format")).to_be_visible(timeout=SECONDS)
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    expect(opened(page).locator("img[src*='car-old']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Restore")
+    read_score(page, "Time")
+
+
+def test_two_visitors_see_their_own(browser: Browser, address: str, tmp_path: Path) -> None:
+    pages, contexts = [], [browser.new_context(), browser.new_context()]
+    for shade, context in zip((60, 200), contexts, strict=True):
+        Image.new("RGB", (64, 64), (shade,) * 3).save(tmp_path / f"{shade}.png")
+        page = visit(context, address, "denoise")
+        upload(page.locator("#denoise-photo"), tmp_path / f"{shade}.png")
+        pages.append(page)
+    for page in pages:
+        press(page, "Denoise")
+    for page, shade in zip(pages, (60, 200), strict=True):
+        assert abs(Image.open(download(page, "Download PNG")).getpixel((30, 30))[0] - shade) < 20
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_tab_fits_and_fetches_nothing_from_elsewhere(browser: Browser, address: str, size: str) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    elsewhere: list[str] = []
+    context.on(
+        "request",
+        lambda request: elsewhere.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None,
+    )
+    for tab in ("restore", "denoise", "colorize", "noise", "gallery", "batch", "about"):
+        page = visit(context, address, tab)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        assert page.title() == "Photo Restorer"
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && !b.ariaLabel && !b.title)"
+            ".map(b => b.outerHTML.slice(0, 200))"
+        )
+        assert not unnamed, json.dumps(unnamed)
+        page.close()
+    context.close()
+    assert not elsewhere

@@ -1,0 +1,116 @@
+"""The gallery: several methods on the same photos, with their numbers."""
+
+import csv
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Generator, Tensor
+from torch.nn.functional import interpolate
+
+import restore
+from restore.color import grey
+from restore.images import ImageError, open_picture
+from restore.metrics import ssim
+from restore.noise import gaussian
+from restore.pipeline import estimate_sigma
+from web.baselines import median, non_local_means
+from web.files import new_folder, open_photo, to_image, write_png
+from web.scores import SSIM_WINDOW, round_psnr
+from web.work import Report
+
+MAX_PHOTOS = 6
+MAX_SIDE = 512  # of a photo in the gallery; larger ones are shrunk, so that six of them take seconds
+CURVE_SIGMAS = (5, 10, 15, 25, 35, 50)  # on the 0 to 255 scale
+
+Row = tuple[str, str, float, float | None, float | None]  # photo, method, PSNR, SSIM, seconds
+COLUMNS = ("Photo", "Method", "PSNR (dB)", "SSIM", "Seconds")
+
+
+class Comparison(NamedTuple):
+    """Captioned pictures, the table below them, and the table as a file."""
+
+    tiles: list[tuple[str, str]]
+    rows: list[Row]
+    csv: str
+
+
+def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Comparison:
+    """Add noise to each photo and take it off in four ways; take its colours and bring them back."""
+    if not 1 <= len(paths) <= MAX_PHOTOS:
+        raise ImageError(f"choose 1 to {MAX_PHOTOS} photos; there are {len(paths)}")
+    tiles: list[tuple[str, str]] = []
+    rows: list[Row] = []
+    for index, path in enumerate(paths):
+        truth = _shrunk(open_photo(path).rgb)
+        name = Path(path).stem
+        tiles.append((_png(truth), f"{name}: original"))
+        for step, (method, picture, seconds) in enumerate(_methods(truth, sigma / 255, seed)):
+            similarity = round(ssim(picture, truth).item(), 3) if min(truth.shape[-2:]) >= SSIM_WINDOW else None
+            rows.append((name, method, round_psnr(picture, truth), similarity, seconds))
+            tiles.append((_png(picture), f"{method}: {rows[-1][2]:.2f} dB"))
+            report((index + (step + 1) / 7) / len(paths))
+    return Comparison(tiles, rows, _write_csv(rows))
+
+
+def noise_curve(path: str, seed: int, report: Report) -> list[tuple[float, str, float]]:
+    """PSNR against the noise level, as (sigma, method, PSNR), for the methods that remove noise."""
+    truth = _shrunk(open_photo(path).rgb)
+    points: list[tuple[float, str, float]] = []
+    for index, sigma in enumerate(CURVE_SIGMAS):
+        for method, picture, _ in _denoisers(truth, sigma / 255, seed):
+            points.append((sigma, method, round_psnr(picture, truth)))
+            report((index + len(points) % 4 / 4) / len(CURVE_SIGMAS))
+    return points
+
+
+def _methods(truth: Tensor, sigma: float, seed: int) -> Iterable[tuple[str, Tensor, float | None]]:
+    """Method, picture and seconds, in the order of the gallery's tiles."""
+    yield from _denoisers(truth, sigma, seed)
+    colorless = grey(truth)
+    yield "Grey", colorless, None
+    yield _timed("Colorized, ours", lambda: _eight_bit(restore.colorize(to_image(colorless))))
+    noisy = grey(_noisy(truth, sigma, seed))
+    yield _timed("Noisy grey, restored", lambda: _eight_bit(restore.restore(to_image(noisy))))
+
+
+def _denoisers(truth: Tensor, sigma: float, seed: int) -> Iterable[tuple[str, Tensor, float | None]]:
+    noisy = _noisy(truth, sigma, seed)
+    level = estimate_sigma(noisy)  # as blind as ours
+    yield "Noisy", noisy, None
+    yield _timed("Denoised, ours", lambda: _eight_bit(restore.denoise(to_image(noisy))))
+    yield _timed("Non-local means", lambda: non_local_means(noisy, level))
+    yield _timed("Median", lambda: median(noisy))
+
+
+def _timed(method: str, work: Callable[[], Tensor]) -> tuple[str, Tensor, float]:
+    start = time.monotonic()
+    picture = work()
+    return method, picture, round(time.monotonic() - start, 2)
+
+
+def _noisy(truth: Tensor, sigma: float, seed: int) -> Tensor:
+    """White Gaussian noise, rounded to 8 bits as a stored picture is."""
+    return gaussian(truth, sigma, Generator().manual_seed(seed), clip=True).mul(255).round().div(255)
+
+
+def _shrunk(photo: Tensor) -> Tensor:
+    scale = MAX_SIDE / max(photo.shape[-2:])
+    return photo if scale >= 1 else interpolate(photo, scale_factor=scale, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def _eight_bit(image: Image.Image) -> Tensor:
+    return open_picture(image).rgb
+
+
+def _png(rgb: Tensor) -> str:
+    return write_png(to_image(rgb), "picture.png")
+
+
+def _write_csv(rows: list[Row]) -> str:
+    path = new_folder() / "comparison.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    return str(path)

@@ -1,0 +1,123 @@
+"""One job at a time: the lock over all endpoints, cancelling, time limits, and errors that a visitor can read."""
+
+import asyncio
+import html
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import gradio as gr
+
+logger = logging.getLogger(__name__)
+
+QUEUE_SIZE = 8  # visitors waiting; the next is told to try again
+MAX_JOB_SECONDS = 600
+
+T = TypeVar("T")
+Report = Callable[[float], None]
+"""What the work calls with its fraction done; it raises when the work should stop."""
+
+_turn = threading.Lock()  # gradio frees its slot on a cancel while the thread goes on; this one is free when the work has ended
+
+
+class StoppedError(Exception):
+    """The visitor has cancelled or left."""
+
+
+class TooSlowError(Exception):
+    """The job has used up its time."""
+
+
+class Visitors:
+    """The running jobs of each session, so that a closed page stops its own jobs and no other's."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, set[threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def enter(self, session: str, stop: threading.Event) -> None:
+        with self._lock:
+            self._stops.setdefault(session, set()).add(stop)
+
+    def leave(self, session: str, stop: threading.Event) -> None:
+        with self._lock:
+            self._stops[session].discard(stop)
+            if not self._stops[session]:
+                del self._stops[session]
+
+    def stop(self, session: str) -> None:
+        with self._lock:
+            for stop in self._stops.get(session, ()):
+                stop.set()
+
+
+visitors = Visitors()
+
+
+def stop_jobs(request: gr.Request) -> None:
+    """Stop what this visitor has running; called when the page is closed."""
+    visitors.stop(str(request.session_hash))
+
+
+def run_alone(work: Callable[[], None]) -> None:
+    """Do something of the server's own, such as loading the networks, as if it were a job."""
+    with _turn:
+        work()
+
+
+async def run_job(work: Callable[[Report], T], request: gr.Request, progress: gr.Progress) -> T:
+    """Run `work(report)` in a thread when its turn comes; cancelling the coroutine, as gradio does, stops the thread too."""
+    stop, session = threading.Event(), str(request.session_hash)
+    visitors.enter(session, stop)
+    try:
+        return await asyncio.to_thread(_take_turn, work, stop, progress)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+    finally:
+        visitors.leave(session, stop)
+
+
+def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.Progress) -> T:
+    """Do the work under the lock, and turn whatever goes wrong into words for the page, which takes them for HTML."""
+    with _turn:
+        try:
+            report = _reporter(stop, progress)
+            report(0.0)
+            return work(report)
+        except StoppedError:
+            raise _told("Cancelled", "Stopped, as you asked.") from None
+        except TooSlowError:
+            raise _told("Too slow", f"Stopped after {MAX_JOB_SECONDS // 60} minutes. A smaller picture will do.") from None
+        except ValueError as error:  # an ImageError, or a setting that does not fit the picture
+            raise _told("That did not work", html.escape(str(error)[:1].upper() + str(error)[1:])) from None
+        except Exception:
+            logger.exception("a job failed")
+            raise _told("Sorry", "Something broke on our side. Your picture is unharmed; please try again.") from None
+
+
+def _told(title: str, message: str) -> gr.Error:
+    return gr.Error(message, title=title, print_exception=False)
+
+
+def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
+    start = time.monotonic()
+
+    def report(fraction: float) -> None:
+        elapsed = time.monotonic() - start
+        if stop.is_set():
+            raise StoppedError
+        if elapsed > MAX_JOB_SECONDS:
+            raise TooSlowError
+        progress(fraction, desc=_time_left(fraction, elapsed))
+
+    return report
+
+
+def _time_left(fraction: float, elapsed: float) -> str:
+    if elapsed < 1 or fraction <= 0:
+        return "Working"
+    seconds = elapsed / fraction * (1 - fraction)
+    return f"About {seconds:.0f} s left" if seconds < 90 else f"About {seconds / 60:.0f} min left"

@@ -1,0 +1,63 @@
+"""The numbers under a result, for the page and for the API alike."""
+
+from typing import TypedDict
+
+from torch import Tensor
+
+from restore.images import ImageError
+from restore.metrics import psnr, ssim
+
+SSIM_WINDOW = 11
+
+
+class Score(TypedDict):
+    """One number: what it is, how much, of what; `role` is how the page shows it ("before", "after", "plain" or "note")."""
+
+    name: str
+    value: float | str
+    unit: str
+    role: str
+
+
+def compare_with_truth(before: Tensor, after: Tensor, truth: Tensor, before_name: str) -> list[Score]:
+    """PSNR and, where the picture is large enough, SSIM of both against the truth, all (1, 3, H, W)."""
+    if truth.shape != before.shape:
+        raise ImageError(
+            f"the clean original has {_size(truth)} pixels, the photo {_size(before)}; they must be the same picture"
+        )
+    first, second = round_psnr(before, truth), round_psnr(after, truth)
+    scores = [
+        Score(name=f"PSNR {before_name}", value=first, unit="dB", role="before"),
+        Score(name="PSNR now", value=second, unit="dB", role="after"),
+        Score(name="Gain", value=round(second - first, 2), unit="dB", role="plain"),
+    ]
+    if min(truth.shape[-2:]) >= SSIM_WINDOW:
+        scores += [
+            Score(name=f"SSIM {before_name}", value=round(ssim(before, truth).item(), 3), unit="", role="before"),
+            Score(name="SSIM now", value=round(ssim(after, truth).item(), 3), unit="", role="after"),
+        ]
+    return scores
+
+
+def round_psnr(picture: Tensor, truth: Tensor) -> float:
+    """PSNR in dB to two places; 99.99 stands for equal pictures, since JSON has no infinity."""
+    return round(min(psnr(picture, truth).item(), 99.99), 2)
+
+
+def noise_score(sigma: float) -> Score:
+    """The estimated noise level, on the 0 to 255 scale that photographers and papers use."""
+    return Score(name="Noise level, estimated", value=round(255 * sigma, 1), unit="of 255", role="plain")
+
+
+def time_score(seconds: float) -> Score:
+    """How long the work took, waiting not included."""
+    return Score(name="Time", value=round(seconds, 1), unit="s", role="plain")
+
+
+def notes(lines: tuple[str, ...]) -> list[Score]:
+    """What the visitor should know about the file."""
+    return [Score(name="Note", value=line, unit="", role="note") for line in lines]
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[-1]:,} x {picture.shape[-2]:,}"

@@ -1,0 +1,180 @@
+"""The work behind the buttons, without a page: paths and settings in, paths and numbers out.
+
+Every function takes `report` last and calls it with the fraction done; it raises when the visitor has cancelled.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageColor
+from torch import Generator, Tensor
+
+import restore
+from restore.color import grey
+from restore.images import Picture, open_picture, save_picture
+from restore.noise import MIXTURES, camera, correlated, gaussian, grey_gaussian, jpeg, poisson, salt_and_pepper, speckle
+from restore.pipeline import Hint, estimate_sigma, is_colourless
+from web.files import name_of, new_folder, open_photo, to_image, write_png
+from web.scores import Score, compare_with_truth, noise_score, notes, round_psnr, time_score
+
+Report = Callable[[float], None]
+
+DENOISER, COLORIZER = "denoiser-photo", "colorizer-photo"
+
+
+MAX_HINTS = 200
+NOISY_SEED = 7  # of the noise on the examples
+
+
+class Result(NamedTuple):
+    """What a tab shows: before and after for the slider, the two downloads, and the numbers."""
+
+    pair: tuple[str, str]
+    png: str
+    jpeg: str
+    scores: list[Score]
+
+
+def load_models() -> None:
+    """Load the two networks that the first visitor will want; the pipeline keeps them and shares them."""
+    restore.restore(Image.new("L", (64, 64)))
+
+
+# One picture
+
+
+def restore_photo(path: str, strength: float, vividness: float, report: Report) -> Result:
+    """Remove the noise, then bring colour if the photo has none."""
+    picture = open_photo(path)
+    start = time.monotonic()
+    image = restore.restore(picture, strength=strength, vividness=vividness, progress=report)
+    return _result(picture, image, path, "-restored", [noise_score(estimate_sigma(picture.rgb))], start)
+
+
+def denoise_photo(path: str, truth_path: str, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
+    """Remove the noise, and measure it where the clean original is known."""
+    picture = open_photo(path)
+    truth = open_photo(truth_path, "clean original").rgb if truth_path else None
+    start = time.monotonic()
+    image = restore.denoise(picture, model, strength=strength, self_ensemble=self_ensemble, progress=report)
+    scores = [noise_score(estimate_sigma(picture.rgb))]
+    if truth is not None:
+        scores = compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy") + scores
+    return _result(picture, image, path, "-denoised", scores, start)
+
+
+def colorize_photo(path: str, model: str, vividness: float, hints: list[list[Any]] | None, report: Report) -> Result:
+    """Bring colour to a grey photo; a photo in colour is made grey first, and then is the truth to measure by."""
+    picture = open_photo(path)
+    start = time.monotonic()
+    image = restore.colorize(picture, model, vividness=vividness, hints=_parse_hints(hints or []), progress=report)
+    if is_colourless(picture.rgb):
+        return _result(picture, image, path, "-colorized", [], start)
+    before = grey(picture.rgb)
+    scores = compare_with_truth(before, open_picture(image).rgb, picture.rgb, "grey")
+    return _result(picture, image, path, "-colorized", scores, start, to_image(before))
+
+
+def _parse_hints(hints: list[list[Any]]) -> list[Hint]:
+    """Turn [x, y, "#rrggbb"] from the page into hints as the library takes them."""
+    try:
+        return [(x, y, ImageColor.getrgb(color)[:3]) for x, y, color in hints[:MAX_HINTS]]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(hints)[:60]}') from error
+
+
+def _result(
+    picture: Picture,
+    image: Image.Image,
+    path: str,
+    suffix: str,
+    scores: list[Score],
+    start: float,
+    before: Image.Image | None = None,
+) -> Result:
+    """Write what the tab shows; the picture itself is what the result is compared with, unless `before` is given."""
+    scores = [*scores, time_score(time.monotonic() - start), *notes(picture.notes)]
+    before = before or picture.to_pil(picture.rgb)
+    folder = new_folder()
+    first, second, third = (folder / name_of(path, end) for end in ("-before.png", f"{suffix}.png", f"{suffix}.jpg"))
+    save_picture(before, first)
+    save_picture(image, second)
+    save_picture(image, third)
+    return Result((str(first), str(second)), str(second), str(third), scores)
+
+
+# Noise on purpose
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The sliders of Add noise; each kind of noise reads its own."""
+
+    sigma: float  # standard deviation on the 0 to 255 scale
+    percent: float  # of the pixels
+    photons: float  # at white
+    quality: int  # of JPEG, 1 to 100
+    radius: float  # of a blotch, in pixels
+
+
+SETTINGS: dict[str, tuple[str, tuple[float, float, float, float]]] = {  # label; least, most, usual, step
+    "sigma": ("Strength (sigma, of 255)", (1, 100, 25, 1)),
+    "percent": ("Share of the pixels (%)", (0.1, 30, 2, 0.1)),
+    "photons": ("Photons at white", (5, 1000, 50, 5)),
+    "quality": ("JPEG quality", (1, 95, 15, 1)),
+    "radius": ("Size of the blotches (pixels)", (0.5, 3, 1, 0.1)),
+}
+
+
+@dataclass(frozen=True)
+class NoiseKind:
+    """One kind of noise, and the names of the settings that it reads."""
+
+    settings: tuple[str, ...]
+    add: Callable[[Tensor, NoiseSettings, Generator], Tensor]
+
+
+NOISES: dict[str, NoiseKind] = {
+    "Gaussian": NoiseKind(("sigma",), lambda clean, use, draw: gaussian(clean, use.sigma / 255, draw, clip=True)),
+    "Salt and pepper": NoiseKind(("percent",), lambda clean, use, draw: salt_and_pepper(clean, use.percent / 100, draw)),
+    "Poisson (few photons)": NoiseKind(("photons",), lambda clean, use, draw: poisson(clean, use.photons, draw, clip=True)),
+    "Speckle": NoiseKind(("sigma",), lambda clean, use, draw: speckle(clean, use.sigma / 255, draw, clip=True)),
+    "Film grain": NoiseKind(("sigma",), lambda clean, use, draw: grey_gaussian(clean, use.sigma / 255, draw, clip=True)),
+    "Blotches": NoiseKind(
+        ("sigma", "radius"), lambda clean, use, draw: correlated(clean, use.sigma / 255, draw, radius=use.radius, clip=True)
+    ),
+    "Camera in the dark": NoiseKind(("photons",), lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw)),
+    "JPEG": NoiseKind(("quality",), lambda clean, use, _: jpeg(clean, use.quality)),
+    "The paper's, CIFAR-10": NoiseKind((), lambda clean, _, draw: MIXTURES["paper-cifar10"](clean, draw)),
+    "The paper's, ImageNet": NoiseKind((), lambda clean, _, draw: MIXTURES["paper-imagenet64"](clean, draw)),
+}
+
+
+def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: Report) -> Result:
+    """Spoil a clean photo on purpose; the same seed gives the same noise."""
+    picture = open_photo(path)
+    start = time.monotonic()
+    noisy = NOISES[kind].add(picture.rgb, settings, Generator().manual_seed(seed))
+    report(0.5)
+    image = picture.to_pil(noisy)
+    stored = open_picture(image).rgb  # clipped and rounded, as every stored picture is
+    psnr = Score(name="PSNR", value=round_psnr(stored, picture.rgb), unit="dB", role="before")
+    return _result(picture, image, path, "-noisy", [psnr, noise_score(estimate_sigma(stored))], start)
+
+
+def noisy_example(path: Path) -> str:
+    """An example as a noisy camera would give it."""
+    picture = open_photo(str(path))
+    noisy = gaussian(picture.rgb, 25 / 255, Generator().manual_seed(NOISY_SEED), clip=True)
+    return write_png(picture.to_pil(noisy), name_of(str(path), "-noisy.png"))
+
+
+def aged_example(path: Path) -> str:
+    """An example as an old grey print: grain, and some dust."""
+    picture = open_photo(str(path))
+    draw = Generator().manual_seed(NOISY_SEED)
+    aged = salt_and_pepper(grey_gaussian(grey(picture.rgb), 20 / 255, draw, clip=True), 0.003, draw)
+    return write_png(to_image(aged).convert("L"), name_of(str(path), "-old.png"))
