@@ -44,6 +44,7 @@ def bundle(run: Path, name: str) -> Path:
     card.save(folder / "README.md")
     model.to(torch.float16).save_pretrained(folder)
     weights = folder / SAFETENSORS
+    weights.chmod(0o644)  # safetensors makes its files private
     if weights.stat().st_size > LARGEST:
         raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes, over {LARGEST:,}")
     write_checksums()

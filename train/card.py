@@ -1,6 +1,7 @@
 """The model card of a network: what a run's own records and `evaluate`'s JSON say, nothing typed by hand."""
 
 import dataclasses
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -64,8 +65,16 @@ def command(recipe: Recipe) -> str:
         value = getattr(recipe, field.name)
         if value != field.default and field.name not in ("out", "resume", "push_to"):
             flags.append(f"--{'' if value or not isinstance(value, bool) else 'no-'}{field.name}")
-            flags += [] if isinstance(value, bool) else [str(value)]
+            flags += [] if isinstance(value, bool) else [portable(str(value))]
     return " ".join(["accelerate launch", script, *flags])
+
+
+def portable(value: str) -> str:
+    """A flag's value as it means something elsewhere: paths relative to here, or without the folders that led to them."""
+    path = Path(value)
+    if not path.is_absolute():
+        return value
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
 def model_card(name: str, model: HubModel, recipe: Recipe, step: int) -> ModelCard:

@@ -147,7 +147,7 @@ class Run:
         """Every tensor of the run by name; with `fill`, the optimizer's state is made first, to be copied into."""
         raw_optimizer = self.optimizer.optimizer
         if fill:
-            for parameter in self.raw_model.parameters():
+            for parameter in (each for each in self.raw_model.parameters() if each.requires_grad):
                 raw_optimizer.state[parameter] = {
                     "step": torch.zeros(()),
                     "exp_avg": torch.zeros_like(parameter),
