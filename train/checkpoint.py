@@ -10,38 +10,41 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from train.recipe import TrainingError
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 KEPT = 2
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written; the message names the folder and the cause, and what was there before is whole."""
+class CheckpointError(TrainingError):
+    """A checkpoint that cannot be written or gone on from; the message names the folder and the cause."""
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> Path:
-    """Write the checkpoint of `step` below `folder` atomically, then drop all but the newest two."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the checkpoint of `step` below `folder` atomically, then drop all but it and the newest before it.
+
+    Raises CheckpointError where the disk refuses; what was there before is whole then.
+    """
     aside, target = folder / f"tmp-{step:08d}", folder / f"step-{step:08d}"
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        _remove(aside)
+        aside.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
         (aside / NUMBERS).write_text(json.dumps(numbers, indent=1))
         (aside / MANIFEST).write_text(json.dumps({name: _sha256(aside / name) for name in (TENSORS, NUMBERS)}, indent=1))
         for path in (*aside.iterdir(), aside):
             _sync(path)
-        if target.exists():  # the same step written again, after a resume from an older checkpoint
-            shutil.rmtree(target)
+        _remove(target)  # only a damaged one can be there: a whole one would have been gone on from
         os.replace(aside, target)
         _sync(folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
+    except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
+        _remove(aside)
         raise CheckpointError(f"cannot write a checkpoint below {folder}: {error}; the previous one is whole") from error
-    for old in _newest_first(folder)[KEPT:]:
-        shutil.rmtree(old)
+    _prune(folder, target)
     return target
 
 
@@ -53,6 +56,24 @@ def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
     return None
 
 
+def holds_any(folder: Path) -> bool:
+    """Whether a run has been saved below `folder`."""
+    return bool(_newest_first(folder))
+
+
+def _prune(folder: Path, target: Path) -> None:
+    """Keep `target` and the newest whole one before it; what claims to be newer is damaged, and tmp-* was cut off."""
+    before = [checkpoint for checkpoint in _newest_first(folder) if checkpoint < target and _is_whole(checkpoint)]
+    kept = [target, *before[: KEPT - 1]]
+    for path in (*folder.glob("step-*"), *folder.glob("tmp-*")):
+        if path not in kept:
+            _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
@@ -60,7 +81,7 @@ def _newest_first(folder: Path) -> list[Path]:
 def _is_whole(checkpoint: Path) -> bool:
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
-        return all(_sha256(checkpoint / name) == digest for name, digest in manifest.items())
+        return bool(manifest == {name: _sha256(checkpoint / name) for name in (TENSORS, NUMBERS)})
     except (OSError, ValueError):
         return False
 

@@ -2,15 +2,22 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
-from typing import Literal, TypeVar, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, TypeVar, get_type_hints
+
+
+class TrainingError(RuntimeError):
+    """What stops a run for a reason that its user can mend; the message is one line and names it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A training run. A subclass adds what only its task knows."""
 
+    script: ClassVar[str]  # what trains by this recipe
+
     dataset: str = "uoft-cs/cifar10"  # Hub id or local folder
+    streaming: bool = False  # read the data set as training goes, for one that does not fit the disk
     patch: int = 0  # side of random crops in pixels; 0 trains on whole pictures, all of one size
     resize: int = 0  # short side in pixels that larger pictures are reduced to before the crop; 0 keeps them
     batch_size: int = 128  # pictures per process and step
@@ -34,6 +41,7 @@ class Recipe:
     resume: bool = False  # go on from the newest checkpoint in out
     out: str = "runs/model"  # checkpoints, logs and the finished weights
     push_to: str = ""  # "user/repo"; empty keeps the weights local
+    private: bool = False  # keep the repository of push_to from the public
 
 
 R = TypeVar("R", bound=Recipe)
@@ -59,3 +67,11 @@ def parse(named: Mapping[str, R], argv: list[str] | None = None) -> R:
     values = vars(parser.parse_args(argv))
     del values["recipe"]
     return type(chosen)(**values)
+
+
+def run(main: Callable[[R], None], named: Mapping[str, R]) -> None:
+    """Train as the command line says; a TrainingError ends the program with its one line."""
+    try:
+        main(parse(named))
+    except TrainingError as error:
+        raise SystemExit(f"error: {error}") from None
