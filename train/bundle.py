@@ -13,36 +13,34 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import CHECKSUMS, SAFETENSORS, WEIGHTS, HubModel
 from train import checkpoint
-from train.card import model_card
+from train.card import Training, save_card
 from train.colorize import ColorizeRecipe
 from train.denoise import DenoiseRecipe
 
 LARGEST = 10_000_000  # bytes of a weights file
 
 
-def averaged_model(run: Path) -> tuple[HubModel, DenoiseRecipe | ColorizeRecipe, int]:
-    """The averaged weights of the newest whole checkpoint of a run, the recipe and the step."""
+def averaged_model(run: Path) -> tuple[HubModel, Training]:
+    """The averaged weights of the newest whole checkpoint of a run, and how they came about."""
     found = checkpoint.load_newest(run)
     if found is None:
         raise SystemExit(f"{run} holds no whole checkpoint")
     tensors, numbers = found
-    recipe_values = numbers["recipe"]
-    is_denoiser = "noise" in recipe_values
-    recipe = DenoiseRecipe(**recipe_values) if is_denoiser else ColorizeRecipe(**recipe_values)
-    model = Denoiser(**numbers["config"]) if is_denoiser else Colorizer(**numbers["config"])
+    is_denoiser = "noise" in numbers["recipe"]
+    recipe = (DenoiseRecipe if is_denoiser else ColorizeRecipe)(**numbers["recipe"])
+    model = (Denoiser if is_denoiser else Colorizer)(**numbers["config"])
     prefix = "ema." if recipe.ema else "model."
     model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
-    return model.eval(), recipe, numbers["step"]
+    return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"])
 
 
 def bundle(run: Path, name: str) -> Path:
     """Write the weights of `run` to restore/weights/`name`."""
-    model, recipe, step = averaged_model(run)
+    model, training = averaged_model(run)
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
-    card = model_card(name, model, recipe, step)
-    card.save(folder / "README.md")
     model.to(torch.float16).save_pretrained(folder)
+    save_card(folder, name, training)
     weights = folder / SAFETENSORS
     weights.chmod(0o644)  # safetensors makes its files private
     if weights.stat().st_size > LARGEST:

@@ -1,15 +1,23 @@
-"""The model card of a network: what a run's own records and `evaluate`'s JSON say, nothing typed by hand."""
+"""The model card of a network: what a run's own records and `evaluate`'s JSON say, nothing typed by hand.
+
+python -m train.card    # write the bundled weights' cards again, after `evaluate`
+"""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any, Self
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from restore.models.hub import HubModel
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+from restore.models.hub import CONFIG, WEIGHTS, HubModel, bundled
 from train import results
-from train.denoise import DenoiseRecipe
 from train.recipe import Recipe
 from train.results import Table
+
+CARD, TRAINING = "README.md", "training.json"
 
 TEMPLATE = """---
 {{ card_data }}
@@ -22,7 +30,7 @@ TEMPLATE = """---
 ```python
 from restore import {{ class_name }}
 
-model = {{ class_name }}.from_pretrained("{{ name }}")  # here by its bundled name; on the Hub by "user/repo"
+model = {{ class_name }}.from_pretrained("{{ name }}")
 {{ call }}
 ```
 
@@ -30,7 +38,7 @@ model = {{ class_name }}.from_pretrained("{{ name }}")  # here by its bundled na
 
 ## Training
 
-{{ steps }} steps with the averaged weights kept, by
+{{ steps }} steps on `{{ dataset }}`, with the averaged weights kept, by
 
     {{ command }}
 
@@ -43,30 +51,61 @@ model = {{ class_name }}.from_pretrained("{{ name }}")  # here by its bundled na
 {{ limits }}
 """
 
-DENOISER = {
-    "purpose": "Removes noise from colour pictures, blind to its kind and level.",
-    "call": "clean = model(noisy)  # (B, 3, H, W) in [0, 1], any size",
-    "limits": "It removes noise, not blur, scratches or compression blocks; drowned texture comes out smooth.",
+NETWORKS: dict[str, type[HubModel]] = {"Denoiser": Denoiser, "Colorizer": Colorizer}
+KINDS = {
+    "Denoiser": {
+        "tag": "denoising",
+        "purpose": "Removes noise from colour pictures, blind to its kind and level.",
+        "call": "clean = model(noisy)  # (B, 3, H, W) in [0, 1], any size",
+        "limits": "It removes noise, not blur, scratches or compression blocks; drowned texture comes out smooth.",
+    },
+    "Colorizer": {
+        "tag": "colorization",
+        "purpose": "Gives a picture colour from its lightness, and from colour hints where there are any.",
+        "call": "ab = model(lightness)  # (B, 1, H, W) in [0, 100] -> (B, 2, H, W) in Lab units, any size",
+        "limits": (
+            "The colours are plausible, not those that were; skin and clothes are guesses. Do not take them for evidence."
+        ),
+    },
 }
-COLORIZER = {
-    "purpose": "Gives a picture colour from its lightness, and from colour hints where there are any.",
-    "call": "ab = model(lightness)  # (B, 1, H, W) in [0, 100] -> (B, 2, H, W) in Lab units, any size",
-    "limits": (
-        "The colours are plausible, not those that were; people's skin and clothes are guesses. Do not take them for evidence."
-    ),
-}
+MEASURES = {"psnr": "PSNR, mean per image", "gain": "over grey", "pooled_gain": "over grey, pooled"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How weights came about; kept beside them as training.json."""
+
+    network: str  # class
+    command: str
+    dataset: str  # Hub id, or name of a local folder
+    steps: int
+    validation_pictures: int  # at most
+    measures: dict[str, float]  # of the last validation; PSNR in dB
+
+    @classmethod
+    def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float]) -> Self:
+        return cls(type(model).__name__, command(recipe), portable(recipe.dataset), step, recipe.validation_pictures, measures)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        return cls(**json.loads((folder / TRAINING).read_text()))
+
+    def table(self, name: str) -> Table:
+        """The last validation as a table; its first column of PSNR goes to the model-index."""
+        caption = f"At most {self.validation_pictures:,} validation pictures of {self.dataset}, measured by the training loop"
+        columns = ("weights", *(MEASURES.get(key, key) for key in self.measures))
+        return Table("validation", name, caption, columns, (("averaged", *self.measures.values()),))
 
 
 def command(recipe: Recipe) -> str:
     """The command that trains by this recipe: its script, and each flag that is not the class's default."""
-    script = "train/denoise.py" if isinstance(recipe, DenoiseRecipe) else "train/colorize.py"
     flags = []
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
-        if value != field.default and field.name not in ("out", "resume", "push_to"):
+        if value != field.default and field.name not in ("out", "resume", "push_to", "private"):
             flags.append(f"--{'' if value or not isinstance(value, bool) else 'no-'}{field.name}")
             flags += [] if isinstance(value, bool) else [portable(str(value))]
-    return " ".join(["accelerate launch", script, *flags])
+    return " ".join(["accelerate launch", recipe.script, *flags])
 
 
 def portable(value: str) -> str:
@@ -77,29 +116,41 @@ def portable(value: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
 
 
-def model_card(name: str, model: HubModel, recipe: Recipe, step: int) -> ModelCard:
-    """The card of `model`, with the tables that measure it, if there are any."""
-    tables = [table for table in results.read().values() if table.model == name]
-    kind = DENOISER if name.startswith("denoiser") else COLORIZER
+def save_card(folder: Path, name: str, training: Training) -> None:
+    """Write the card of the weights in `folder`, and the training.json that it is made from."""
+    (folder / TRAINING).write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
+    model_card(folder, name).save(folder / CARD)
+
+
+def model_card(folder: Path, name: str) -> ModelCard:
+    """The card of the weights in `folder`, which from_pretrained finds by `name`.
+
+    Bundled weights have the tables that `evaluate` measured of them, others the last validation of their training.
+    """
+    training = Training.read(folder)
+    model = NETWORKS[training.network](**json.loads((folder / CONFIG).read_text()))
+    tables = [table for table in results.read().values() if table.model == folder.name] if folder.parent == WEIGHTS else []
+    tables = tables or [training.table(name)]
+    kind = KINDS[training.network]
     data = ModelCardData(
         language="en",
         license="apache-2.0",
         library_name="pytorch",
         pipeline_tag="image-to-image",
-        tags=["denoising" if kind is DENOISER else "colorization", "pytorch_model_hub_mixin", "model_hub_mixin"],
+        tags=[kind["tag"], "pytorch_model_hub_mixin", "model_hub_mixin"],
+        datasets=[training.dataset] if training.dataset.count("/") == 1 else None,
         model_name=name,
         eval_results=eval_results(tables) or None,
     )
+    values: dict[str, Any] = kind | dataclasses.asdict(training) | {"steps": f"{training.steps:,}"}
     card: ModelCard = ModelCard.from_template(
         data,
         template_str=TEMPLATE,
         name=name,
-        class_name=type(model).__name__,
+        class_name=training.network,
         parameters=f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}",
-        steps=f"{step:,}",
-        command=command(recipe),
-        tables="\n\n".join(table.markdown() for table in tables) or "Not measured yet.",
-        **kind,
+        tables="\n\n".join(table.markdown() for table in tables),
+        **values,
     )
     return card
 
@@ -120,3 +171,8 @@ def eval_results(tables: list[Table]) -> list[EvalResult]:
         for column, value in zip(table.columns, row, strict=True)
         if column.startswith("PSNR") and isinstance(value, float) and row[0] not in ("noisy", "grey", "the paper, as printed")
     ]
+
+
+if __name__ == "__main__":
+    for weights in bundled():
+        model_card(WEIGHTS / weights, weights).save(WEIGHTS / weights / CARD)
