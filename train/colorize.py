@@ -3,11 +3,12 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import timm
 import torch
 import torch.nn.functional as F
+from accelerate.utils import set_seed
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
@@ -16,15 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/c
 from restore.color import grey, lab_to_rgb, rgb_to_lab
 from restore.metrics import mse, psnr_of_mse
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
-from train.data import Pictures, open_splits
+from train.data import open_pictures
 from train.loop import fit
 from train.losses import bin_cross_entropy, paper_color
-from train.recipe import Recipe, parse
+from train.recipe import Recipe, run
 
 
 @dataclasses.dataclass(frozen=True)
 class ColorizeRecipe(Recipe):
     """Train a network that gives grey photographs colour."""
+
+    script: ClassVar[str] = "train/colorize.py"
 
     network: Literal["small", "photo", "paper"] = "small"
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
@@ -93,10 +96,10 @@ class ColorizeTask:
 
 
 def main(recipe: ColorizeRecipe) -> None:
-    train_split, validation_split = open_splits(recipe.dataset)
-    pictures = Pictures(train_split, recipe.patch, recipe.resize, seed=recipe.seed)
+    set_seed(recipe.seed)
+    pictures, validation = open_pictures(recipe, colour=True)
     network = build(recipe)
-    fit(recipe, network, pictures, validation_split, ColorizeTask(recipe, network))
+    fit(recipe, network, pictures, validation, ColorizeTask(recipe, network))
 
 
 def build(recipe: ColorizeRecipe) -> Colorizer:
@@ -113,6 +116,8 @@ def build(recipe: ColorizeRecipe) -> Colorizer:
             )
             body.load_state_dict({key: source[key] for key in body.state_dict()})
         body.requires_grad_(recipe.train_encoder)
+    if model.hint_paths is not None and not recipe.hint_share:
+        model.hint_paths.requires_grad_(False)  # they are never reached, and several processes wait for every gradient
     return model
 
 
@@ -144,4 +149,4 @@ def random_hints(ab: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 if __name__ == "__main__":
-    main(parse(RECIPES))
+    run(main, RECIPES)

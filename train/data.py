@@ -1,24 +1,49 @@
 """Pictures for training: a Hub id or a local folder (of images or Parquet files) to batches of float RGB."""
 
+import dataclasses
+import hashlib
 import io
-from collections.abc import Iterator
+import itertools
+import os
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import fsspec
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, Image, load_dataset
+from datasets import Dataset, Image, IterableDataset, Value, load_dataset
+from datasets.distributed import split_dataset_by_node
+from datasets.exceptions import DatasetsError
 from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from train.recipe import Recipe, TrainingError
+
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # (H, W, 3)
+Record = Mapping[str, bytes | str | None] | None  # of an Image(decode=False) column: "bytes", or "path" of a file or URL
+Item = tuple[Tensor, dict[str, str]]  # a picture, uint8 (3, H, W), and the ones skipped on the way to it, with the reasons
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 HELD_OUT = 0.05  # share of a data set without a validation split
-CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most
+CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
+SHUFFLED = 2_000  # pictures of a stream that are held to draw from
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")
 
 
-class DataError(ValueError):
-    """A data set that cannot be used; the message names it and the cause."""
+class DataError(TrainingError, ValueError):
+    """A data set or a picture that cannot be used; the message names it and the cause."""
+
+
+class Batch(NamedTuple):
+    """Pictures (B, 3, H, W) in [0, 1], and the ones skipped on the way to them: reason by picture."""
+
+    clean: Tensor
+    skipped: dict[str, str]
 
 
 def open_splits(dataset: str) -> tuple[Dataset, Dataset]:
@@ -26,110 +51,201 @@ def open_splits(dataset: str) -> tuple[Dataset, Dataset]:
 
     Without a validation split of its own, a fixed twentieth of the training split is held out.
     """
-    splits = load_dataset(str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset)
-    if not isinstance(splits, DatasetDict) or "train" not in splits:
-        raise DataError(f"{dataset} has no train split, only {', '.join(splits)}")
-    name = next((name for name in VALIDATION_NAMES if name in splits), None)
+    splits = _load(dataset)
+    name = _validation_name(splits)
     if name is None:
         splits, name = splits["train"].train_test_split(HELD_OUT, seed=0), "test"
     return _only_pictures(splits["train"], dataset), _only_pictures(splits[name], dataset)
 
 
-def _only_pictures(split: Dataset, dataset: str) -> Dataset:
-    columns = [name for name, feature in split.features.items() if isinstance(feature, Image)]
-    if len(columns) != 1:
-        raise DataError(f"{dataset} must have one image column, not {columns or 'none'} among {list(split.features)}")
-    if columns != ["image"]:
-        split = split.rename_column(columns[0], "image")
-    return split.select_columns("image").cast_column("image", Image(decode=False))
+def open_streams(dataset: str, validation_pictures: int) -> tuple[IterableDataset, bool, list[dict[str, Record]]]:
+    """As `open_splits`, but the training split is read as it is used, and of the validation split only the first pictures.
 
-
-class Pictures(torch.utils.data.Dataset[Tensor]):
-    """Random crops of the pictures of a split, uint8 (3, H, W).
-
-    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever it is asked for: crop and
-    flips are drawn from (seed, key). A picture that is corrupt, grey or too small gives way to the next one.
-
-    Args:
-        patch: side of the crop; 0 takes pictures whole, which then must have one size.
-        resize: short side that larger pictures are reduced to first; 0 keeps them.
-        turns: flips and quarter turns in all eight ways; otherwise only left to right.
+    The flag says that the validation pictures are held out of the training stream, which `is_held_out` then tells.
     """
-
-    def __init__(self, split: Dataset, patch: int = 0, resize: int = 0, turns: bool = False, seed: int = 0):
-        self.split, self.patch, self.resize, self.turns, self.seed = split, patch, resize, turns, seed
-        self.cache: dict[int, Pixels] = {}
-        self.cached_pixels = 0
-        self.skipped: dict[int, str] = {}
-
-    def __getitem__(self, key: int) -> Tensor:
-        index = key % len(self.split)
-        for _ in range(len(self.split)):
-            if (picture := self._picture(index)) is not None:
-                return self._augment(picture, np.random.default_rng((self.seed, key)))
-            index = (index + 1) % len(self.split)
-        raise DataError(f"no picture can be used: {self.skipped}")
-
-    def _picture(self, index: int) -> Pixels | None:
-        """Decoded RGB (H, W, 3), or None for a picture that is skipped."""
-        if index in self.skipped or index in self.cache:
-            return self.cache.get(index)
-        try:
-            picture = decode(self.split[index]["image"], self.resize)
-            if min(picture.shape[:2]) < self.patch:
-                raise DataError(f"smaller than {self.patch} pixels")
-        except DataError as error:
-            self.skipped[index] = str(error)
-            return None
-        if self.cached_pixels < CACHE_PIXELS:
-            self.cache[index] = picture
-            self.cached_pixels += picture.size // 3
-        return picture
-
-    def _augment(self, picture: Pixels, draw: np.random.Generator) -> Tensor:
-        if self.patch:
-            top, left = (int(draw.integers(side - self.patch + 1)) for side in picture.shape[:2])
-            picture = picture[top : top + self.patch, left : left + self.patch]
-        if draw.random() < 0.5:
-            picture = picture[:, ::-1]
-        if self.turns:
-            picture = np.rot90(picture, int(draw.integers(4)))
-        return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    splits = _load(dataset, streaming=True)
+    name = _validation_name(splits)
+    train = _only_pictures(splits["train"], dataset)
+    rows = _only_pictures(splits[name], dataset) if name else (row for row in train if is_held_out(row["image"]))
+    return train, name is None, list(itertools.islice(rows, validation_pictures))
 
 
-def decode(record: dict[str, bytes | str | None], resize: int = 0) -> Pixels:
-    """Decode a record of an Image(decode=False) column to RGB uint8 (H, W, 3).
+def _load(dataset: str, streaming: bool = False) -> Mapping[str, Any]:
+    if not dataset:
+        raise DataError("this recipe needs --dataset, a Hub id or a local folder")
+    is_local = Path(dataset).is_dir()
+    try:
+        splits: Mapping[str, Any] = load_dataset(str(Path(dataset).resolve()) if is_local else dataset, streaming=streaming)
+    except (DatasetsError, OSError, ValueError) as error:
+        raise DataError(f"cannot load {dataset}: {' '.join(str(error).split())}") from error
+    if "train" not in splits:
+        raise DataError(f"{dataset} has no train split, only {', '.join(splits)}")
+    return splits
+
+
+def _validation_name(splits: Mapping[str, Any]) -> str | None:
+    return next((name for name in VALIDATION_NAMES if name in splits), None)
+
+
+def _only_pictures(split: Any, dataset: str) -> Any:
+    """The split with its column of pictures alone, found by its type: Image, or else bytes with a path, or else bytes."""
+    features = split.features or {}
+    by_kind = [[name for name in features if kind(features[name])] for kind in (_is_image, _is_encoded_image, _is_binary)]
+    columns = next(filter(None, by_kind), [])
+    if len(columns) != 1:
+        raise DataError(f"{dataset} must have one image column, not {columns or 'none'} among {list(features)}")
+    split = split.select_columns(columns).cast_column(columns[0], Image(decode=False))
+    return split if columns == ["image"] else split.rename_column(columns[0], "image")
+
+
+def _is_image(feature: Any) -> bool:
+    return isinstance(feature, Image)
+
+
+def _is_encoded_image(feature: Any) -> bool:
+    """As Parquet files hold pictures where nothing says that they are."""
+    return isinstance(feature, dict) and set(feature) == {"bytes", "path"}
+
+
+def _is_binary(feature: Any) -> bool:
+    return isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
+
+
+def is_held_out(record: Record) -> bool:
+    """Whether a picture of a stream without a validation split belongs to it; copies of a picture share the answer."""
+    contents, path = (record["bytes"], record["path"]) if record else (None, None)
+    return zlib.crc32(contents if isinstance(contents, bytes) else str(path).encode()) < HELD_OUT * 2**32
+
+
+def decode(record: Record, resize: int = 0) -> Pixels:
+    """Decode a record to RGB uint8 (H, W, 3).
 
     The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
-    source = record["bytes"]
     try:
-        with PILImage.open(io.BytesIO(source) if isinstance(source, bytes) else str(record["path"])) as image:
-            if image.mode in ("1", "L", "LA", "I", "I;16", "F"):
-                raise DataError("grey")
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError, PILImage.DecompressionBombError) as error:
+        with PILImage.open(io.BytesIO(_contents(record))) as image:
+            mode, picture = image.mode, image.convert("RGB")
+    except (*UNREADABLE, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
+    if mode in GREY_MODES:
+        raise DataError("grey")
     if 0 < resize < min(picture.size):
         scale = resize / min(picture.size)
         picture = picture.resize([round(side * scale) for side in picture.size], PILImage.Resampling.LANCZOS)
     return np.asarray(picture)
 
 
-class KeySampler(torch.utils.data.Sampler[list[int]]):
-    """Batches of keys for steps `start` to `steps`; every epoch is a permutation drawn from (seed, epoch)."""
+def _contents(record: Record) -> bytes:
+    """The bytes of the file, wherever it is."""
+    if record is None:
+        raise ValueError("missing")
+    if isinstance(record["bytes"], bytes):
+        return record["bytes"]
+    with fsspec.open(record["path"], "rb") as file:
+        contents: bytes = file.read()
+        return contents
 
-    def __init__(self, pictures: int, batch_size: int, steps: int, start: int = 0, seed: int = 0):
-        self.pictures, self.batch_size, self.steps, self.start, self.seed = pictures, batch_size, steps, start, seed
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a record becomes a training picture.
+
+    Args:
+        patch: side of the crop; 0 takes pictures whole, which then must have one size.
+        resize: short side that larger pictures are reduced to first; 0 keeps them.
+        turns: flips and quarter turns in all eight ways; otherwise only left to right.
+        colour: skip pictures that are grey in all but their format.
+        seed: crops and flips are drawn from it and the picture's key.
+    """
+
+    patch: int = 0
+    resize: int = 0
+    turns: bool = False
+    colour: bool = False
+    seed: int = 0
+
+    def open(self, record: Record) -> Pixels:
+        """Decode to RGB (H, W, 3). Raises DataError for a picture that is corrupt, grey or too small."""
+        picture = decode(record, self.resize)
+        if min(picture.shape[:2]) < self.patch:
+            raise DataError(f"smaller than {self.patch} pixels")
+        if self.colour and (picture == picture[..., :1]).all():
+            raise DataError("grey")
+        return picture
+
+    def draw(self, picture: Pixels, *key: int) -> Tensor:
+        """A random crop, flipped and turned, uint8 (3, H, W); the same for the same key."""
+        random = np.random.default_rng((self.seed, *key))
+        if self.patch:
+            top, left = (int(random.integers(side - self.patch + 1)) for side in picture.shape[:2])
+            picture = picture[top : top + self.patch, left : left + self.patch]
+        if random.random() < 0.5:
+            picture = picture[:, ::-1]
+        if self.turns:
+            picture = np.rot90(picture, int(random.integers(4)))
+        return torch.from_numpy(picture.copy()).permute(2, 0, 1)
+
+
+class Pictures(torch.utils.data.Dataset[Item]):
+    """The pictures of a split, in a new order every epoch.
+
+    An item is asked for by a key, epoch * len(split) + index, and is the same whenever and wherever it is asked for. A picture
+    that cannot be used gives way to the next one.
+    """
+
+    def __init__(self, split: Dataset, view: View):
+        self.split, self.view, self.count = split, view, len(split)
+        self.cache: dict[int, Pixels] = {}
+        self.cache_room = CACHE_PIXELS
+        self.skipped: dict[int, str] = {}
+
+    def __getitem__(self, key: int) -> Item:
+        first, skipped = key % self.count, dict[str, str]()
+        for index in itertools.chain(range(first, self.count), range(first)):
+            if (picture := self._picture(index)) is not None:
+                return self.view.draw(picture, key), skipped
+            skipped[str(index)] = self.skipped[index]
+        raise DataError(f"no picture can be used: {tally(skipped)}")
+
+    def _picture(self, index: int) -> Pixels | None:
+        """Decoded RGB (H, W, 3), or None for a picture that is skipped."""
+        if index in self.skipped or index in self.cache:
+            return self.cache.get(index)
+        try:
+            picture = self.view.open(self.split[index]["image"])
+        except DataError as error:
+            self.skipped[index] = str(error)
+            return None
+        if self.cache_room > 0:
+            self.cache[index] = picture
+            self.cache_room -= picture.size // 3
+        return picture
+
+    def batches(self, wanted: range, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+        """Some of the batches that are numbered through all epochs and processes."""
+        readers = max(1, workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.cache_room = CACHE_PIXELS // readers  # each reader keeps its own
+        sampler = KeySampler(self.count, batch_size, wanted, self.view.seed)
+        return iter(_loader(self, workers, batch_sampler=sampler))
+
+
+class KeySampler(torch.utils.data.Sampler[list[int]]):
+    """The keys of the `wanted` batches.
+
+    Every epoch is a permutation drawn from (seed, epoch), and batches run on across epochs.
+    """
+
+    def __init__(self, pictures: int, batch_size: int, wanted: range, seed: int = 0):
+        self.pictures, self.batch_size, self.wanted, self.seed = pictures, batch_size, wanted, seed
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return len(self.wanted)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, order = -1, np.empty(0, dtype=np.int64)
-        for step in range(self.start, self.steps):
+        for batch in self.wanted:
             keys = []
-            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+            for position in range(batch * self.batch_size, (batch + 1) * self.batch_size):
                 if position // self.pictures != epoch:
                     epoch = position // self.pictures
                     order = np.random.default_rng((self.seed, epoch)).permutation(self.pictures)
@@ -137,17 +253,78 @@ class KeySampler(torch.utils.data.Sampler[list[int]]):
             yield keys
 
 
-def validation_picture(split: Dataset, index: int, resize: int = 0) -> Tensor:
-    """A whole picture of a split, (1, 3, H, W) in [0, 1]."""
-    return to_float([torch.tensor(decode(split[index]["image"], resize)).permute(2, 0, 1)])
+class PictureStream(torch.utils.data.IterableDataset[Item]):
+    """The pictures of a split that is read as it is used, shuffled within a window, in a new order every epoch.
+
+    Processes share the split out, and so do the workers of each, so that none reads another's pictures. A picture that cannot
+    be used gives way to the next one; thus the n-th item depends on n alone, and a resumed run reads past n items undecoded.
+
+    Args:
+        has_held_out: the validation pictures are among these, and are left out.
+    """
+
+    def __init__(self, split: IterableDataset, view: View, has_held_out: bool = False):
+        self.split, self.view, self.has_held_out = split.shuffle(view.seed, buffer_size=SHUFFLED), view, has_held_out
+        self.rank, self.first = 0, 0
+        split_info = (split.info.splits or {}).get("train")
+        self.count: int | None = split_info.num_examples if split_info else None
+
+    def __iter__(self) -> Iterator[Item]:
+        worker = torch.utils.data.get_worker_info()
+        number = worker.id if worker else 0
+        useful_epoch, waiting = 0, 0
+        skipped: dict[str, str] = {}
+        for position, (epoch, record) in enumerate(self._records()):
+            if position < self.first:
+                useful_epoch = epoch
+                continue
+            waiting += 1
+            try:
+                picture = self.view.open(record)
+            except DataError as error:
+                skipped[_fingerprint(record)] = str(error)
+                if epoch > useful_epoch + 1:  # a whole one has passed
+                    raise DataError(f"no picture can be used: {tally(skipped)}") from error
+                continue
+            for place in range(position - waiting + 1, position + 1):
+                yield self.view.draw(picture, self.rank, number, place), skipped
+            useful_epoch, waiting, skipped = epoch, 0, {}
+
+    def _records(self) -> Iterator[tuple[int, Record]]:
+        """The records of every epoch, on and on."""
+        for epoch in itertools.count():
+            self.split.set_epoch(epoch)
+            is_empty = True
+            for row in self.split:
+                if not (self.has_held_out and is_held_out(row["image"])):
+                    is_empty = False
+                    yield epoch, row["image"]
+            if is_empty:
+                raise DataError("the stream has too few pictures for so many processes and workers")
+
+    def batches(self, wanted: range, batch_size: int, workers: int = 0) -> Iterator[Batch]:
+        """Some of the batches that are numbered through all processes: one process's, so each is `wanted.step` from the next."""
+        world, self.rank, done = wanted.step, wanted.start % wanted.step, wanted.start // wanted.step
+        self.split = split_dataset_by_node(self.split, self.rank, world)
+        workers = min(workers, self.split.num_shards)  # a worker without a shard would have nothing to read
+        rounds, ahead = divmod(done, max(1, workers))  # workers take turns, one batch each
+        self.first = rounds * batch_size
+        return itertools.islice(_loader(self, workers, batch_size=batch_size), ahead, ahead + len(wanted))
 
 
-def train_loader(pictures: Pictures, batch_size: int, steps: int, start: int = 0, workers: int = 0) -> DataLoader[Tensor]:
-    """Batches (B, 3, H, W) in [0, 1] for steps `start` to `steps`."""
-    sampler = KeySampler(len(pictures.split), batch_size, steps, start, pictures.seed)
-    return DataLoader(
-        pictures, batch_sampler=sampler, num_workers=workers, collate_fn=to_float, pin_memory=torch.cuda.is_available()
-    )
+def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> tuple[Pictures | PictureStream, Any]:
+    """What a recipe trains on, and the records that it validates on."""
+    view = View(recipe.patch, recipe.resize, turns, colour, recipe.seed)
+    if recipe.streaming:
+        stream, has_held_out, records = open_streams(recipe.dataset, recipe.validation_pictures)
+        return PictureStream(stream, view, has_held_out), records
+    split, validation = open_splits(recipe.dataset)
+    return Pictures(split, view), validation
+
+
+def validation_picture(records: Any, index: int, resize: int = 0) -> Tensor:
+    """A whole picture of `records`, (1, 3, H, W) in [0, 1]. Raises DataError for one that cannot be used."""
+    return to_float([torch.tensor(decode(records[index]["image"], resize)).permute(2, 0, 1)])
 
 
 def to_float(pictures: list[Tensor]) -> Tensor:
@@ -156,3 +333,22 @@ def to_float(pictures: list[Tensor]) -> Tensor:
     if len(sizes) > 1:
         raise DataError(f"pictures of several sizes need --patch: {sorted(sizes)[:3]}")
     return torch.stack(pictures).float().div_(255)
+
+
+def tally(skipped: Mapping[str, str]) -> str:
+    """How many pictures were skipped for what reason, in a line."""
+    reasons = Counter(reason.partition(":")[0] for reason in skipped.values())
+    return f"skipped {len(skipped)} pictures: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+
+
+def _fingerprint(record: Record) -> str:
+    return hashlib.blake2b(repr(record).encode(), digest_size=8).hexdigest()
+
+
+def _loader(pictures: Pictures | PictureStream, workers: int, **how: Any) -> DataLoader[Item]:
+    return DataLoader(pictures, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available(), **how)
+
+
+def _collate(items: list[Item]) -> Batch:
+    pictures, skipped = zip(*items, strict=True)
+    return Batch(to_float(list(pictures)), {picture: reason for part in skipped for picture, reason in part.items()})

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean as mean
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils import set_seed
 from torch import Generator, Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
@@ -16,15 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/d
 from restore.metrics import psnr
 from restore.models.denoiser import Denoiser
 from restore.noise import MIXTURES, gaussian
-from train.data import Pictures, open_splits
+from train.data import open_pictures
 from train.loop import fit
 from train.losses import charbonnier
-from train.recipe import Recipe, parse
+from train.recipe import Recipe, run
 
 
 @dataclasses.dataclass(frozen=True)
 class DenoiseRecipe(Recipe):
     """Train a network that removes noise."""
+
+    script: ClassVar[str] = "train/denoise.py"
 
     noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"
     network: Literal["shipped", "paper"] = "shipped"
@@ -89,11 +92,11 @@ def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def main(recipe: DenoiseRecipe) -> None:
-    train_split, validation_split = open_splits(recipe.dataset)
-    pictures = Pictures(train_split, recipe.patch, recipe.resize, turns=True, seed=recipe.seed)
+    set_seed(recipe.seed)
+    pictures, validation = open_pictures(recipe, turns=True)
     model = Denoiser.from_pretrained(recipe.init) if recipe.init else Denoiser(**NETWORKS[recipe.network])
-    fit(recipe, model, pictures, validation_split, DenoiseTask(recipe))
+    fit(recipe, model, pictures, validation, DenoiseTask(recipe))
 
 
 if __name__ == "__main__":
-    main(parse(RECIPES))
+    run(main, RECIPES)

@@ -1,6 +1,7 @@
 """The one training loop, over Accelerate."""
 
 import dataclasses
+import json
 import math
 import time
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
-from datasets import Dataset
+from accelerate.utils import broadcast, broadcast_object_list, gather_object
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from restore.models.hub import HubModel
 from train import checkpoint
-from train.data import Pictures, train_loader, validation_picture
-from train.recipe import Recipe
+from train.card import Training, portable, save_card
+from train.checkpoint import CheckpointError
+from train.data import DataError, Pictures, PictureStream, tally, validation_picture
+from train.publish import claim, publish
+from train.recipe import Recipe, TrainingError
 
 LOG_EVERY = 100  # steps
 SAMPLES = 8  # validation pictures in the log
@@ -36,8 +39,16 @@ class Task(Protocol):
         """The numbers of the whole validation set, PSNR first."""
 
 
-class DivergedError(RuntimeError):
-    """The loss is no longer a number; the last checkpoint is kept."""
+class DivergedError(TrainingError):
+    """The loss or the weights are no longer numbers; the last checkpoint is kept."""
+
+
+def steps_of(recipe: Recipe, pictures: int | None, processes: int) -> tuple[int, float]:
+    """Optimizer steps of the whole run, and of an epoch (infinite where the number of `pictures` is not known)."""
+    an_epoch = math.inf if pictures is None else pictures / (recipe.batch_size * recipe.accumulate * processes)
+    if an_epoch == math.inf and (not recipe.steps or recipe.schedule == "exponential"):
+        raise TrainingError(f"{recipe.dataset} does not say how many pictures it has: give --steps and --schedule cosine")
+    return recipe.steps or math.ceil(recipe.epochs * an_epoch), an_epoch
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, steps_an_epoch: float) -> float:
@@ -84,88 +95,121 @@ class Run:
         self.step = 0
         self.measures: dict[str, float] = {}
         self.losses: list[Tensor] = []  # since the last log
+        self.skipped: dict[str, str] = {}  # pictures that could not be used, and why
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
     def log_loss(self) -> str:
-        """Log the mean loss since the last log and return it as a line; nothing is saved from a run that has diverged."""
+        """Log the mean loss since the last log and return it as a line. Raises DivergedError where it is not a number."""
         mean = torch.stack(self.losses).mean().item()
-        if not math.isfinite(mean):
-            raise DivergedError(f"the loss is {mean} before step {self.step}; the last checkpoint in {self.folder} is kept")
+        self._check_finite(torch.tensor(mean), "loss")
         self.losses.clear()
         self.accelerator.log({"loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}, self.step)
         return " ".join([f"loss {mean:.5f}", *(f"{name} {value:.2f}" for name, value in self.measures.items())])
 
     @torch.inference_mode()
-    def validate(self, task: Task, validation: Dataset) -> None:
+    def validate(self, task: Task, records: Any) -> None:
         """Measure the averaged weights on the validation pictures, shared out among the processes, each counted once."""
         model, device = self.averaged(), self.accelerator.device
         measures: list[dict[str, float]] = []
         samples: list[Tensor] = []
-        chosen = range(min(len(validation), self.recipe.validation_pictures))
+        chosen = range(min(len(records), self.recipe.validation_pictures))
         for index in chosen[self.accelerator.process_index :: self.accelerator.num_processes]:
-            clean = validation_picture(validation, index, self.recipe.resize).to(device)
+            try:
+                clean = validation_picture(records, index, self.recipe.resize).to(device)
+            except DataError as error:
+                self.skipped[f"validation {index}"] = str(error)
+                continue
             numbers, sample = task.measure(model, clean, Generator(device).manual_seed(index))
             measures.append(numbers)
             samples += [sample] if len(samples) < SAMPLES else []
-        self.measures = task.summarize(gather_object(measures))
-        self.accelerator.log(self.measures, self.step)
-        for number, sample in enumerate(samples):
-            tracker = self.accelerator.get_tracker("tensorboard")
-            tracker.log_images({f"validation {number}": sample.clamp(0, 1).cpu().numpy()}, self.step, dataformats="NCHW")
+        measures, skipped = gather_object(measures), dict(gather_object(list(self.skipped.items())))
+        if not measures:
+            raise DataError(f"no validation picture of {self.recipe.dataset} can be used: {tally(skipped)}")
+        self.measures = task.summarize(measures)
+        if self.accelerator.is_main_process:
+            self._log_validation(samples, {"validation pictures": len(measures), "skipped pictures": len(skipped)})
         line = "  ".join(f"{name} {value:.3f}" for name, value in self.measures.items())
-        self.accelerator.print(f"\nstep {self.step:7d}  {line}")
+        self.accelerator.print(f"\nstep {self.step:7d}  {line}{'  ' + tally(skipped) if skipped else ''}")
+
+    def _log_validation(self, samples: list[Tensor], counts: dict[str, int]) -> None:
+        self.accelerator.log(self.measures | counts, self.step)
+        tracker = self.accelerator.get_tracker("tensorboard")
+        for number, sample in enumerate(samples):
+            tracker.log_images({f"validation {number}": sample.clamp(0, 1).cpu().numpy()}, self.step, dataformats="NCHW")
 
     def save(self) -> None:
-        """Write a checkpoint; only the main process does, the others wait."""
-        if self.accelerator.is_main_process:
-            numbers = {
-                "step": self.step,
-                "measures": self.measures,
-                "scaler": self._scaler_state(),
-                "config": config_of(self.raw_model),
-                "recipe": dataclasses.asdict(self.recipe),
-            }
-            checkpoint.save(self.folder, self.step, self._tensors(), numbers)
-        self.accelerator.wait_for_everyone()
+        """Write a checkpoint from the main process; the others meet it again at the next step. No diverged run is saved."""
+        if not self.accelerator.is_main_process:
+            return
+        for name, parameter in self.raw_model.named_parameters():
+            self._check_finite(parameter, name)
+        numbers = {
+            "step": self.step,
+            "measures": self.measures,
+            "scaler": self._scaler_state(),
+            "config": config_of(self.raw_model),
+            "recipe": dataclasses.asdict(self.recipe),
+        }
+        checkpoint.save(self.folder, self.step, self._tensors(), numbers)
 
     def resume(self) -> None:
-        """Go on from the newest whole checkpoint; from the start where there is none."""
-        found = checkpoint.load_newest(self.folder)
+        """Go on from the newest whole checkpoint that the main process finds; from the start where there is none."""
+        found = checkpoint.load_newest(self.folder) if self.accelerator.is_main_process else None
+        [found] = broadcast_object_list([found])  # machines need not share the folder
         if found is None:
             return
         tensors, numbers = found
+        if json.loads(json.dumps(config_of(self.raw_model))) != numbers["config"]:
+            raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
         self.step, self.measures = numbers["step"], numbers["measures"]
-        for name, tensor in self._tensors(fill=True).items():
+        self._make_optimizer_state()
+        for name, tensor in self._tensors().items():
             tensor.copy_(tensors[name])
-        if self.accelerator.scaler is not None:
+        if self.accelerator.scaler is not None and numbers["scaler"]:
             self.accelerator.scaler.load_state_dict(numbers["scaler"])
 
-    def _tensors(self, fill: bool = False) -> dict[str, Tensor]:
-        """Every tensor of the run by name; with `fill`, the optimizer's state is made first, to be copied into."""
-        raw_optimizer = self.optimizer.optimizer
-        if fill:
-            for parameter in (each for each in self.raw_model.parameters() if each.requires_grad):
-                raw_optimizer.state[parameter] = {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
+    def finish(self) -> HubModel:
+        """The averaged weights, written to `final` with their card."""
+        model, folder = self.averaged().cpu(), self.folder / "final"
+        if self.accelerator.is_main_process:
+            model.save_pretrained(folder)
+            training = Training.of(self.recipe, model, self.step, self.measures)
+            save_card(folder, self.recipe.push_to or portable(str(folder)), training)
+        return model
+
+    def _check_finite(self, tensor: Tensor, name: str) -> None:
+        if not tensor.isfinite().all():
+            raise DivergedError(f"{name} is not finite at step {self.step}; the last checkpoint in {self.folder} is kept")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the run by name."""
         tensors = {f"model.{name}": tensor for name, tensor in self.raw_model.state_dict().items()}
         tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state.items()}
         for name, parameter in self.raw_model.named_parameters():
-            tensors |= {f"optimizer.{key}.{name}": value for key, value in raw_optimizer.state.get(parameter, {}).items()}
+            state = self.optimizer.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer.{key}.{name}": value for key, value in state.items()}
         return tensors
+
+    def _make_optimizer_state(self) -> None:
+        """What Adam makes at its first step, to be copied into."""
+        for parameter in self.raw_model.parameters():
+            if parameter.requires_grad:
+                moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
 
     def _scaler_state(self) -> dict[str, Any]:
         return {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
 
     def averaged(self) -> HubModel:
-        """A copy of the model with the averaged weights, in evaluation mode; the current ones where there is no average."""
+        """A copy of the model with the averaged weights, in evaluation mode; the current ones where there is no average.
+
+        They are the main process's everywhere, since each process has its own batch statistics.
+        """
         model = type(self.raw_model)(**config_of(self.raw_model))
-        model.load_state_dict(self.ema.state if self.recipe.ema else self.raw_model.state_dict())
+        model.load_state_dict(broadcast(self.ema.state if self.recipe.ema else self.raw_model.state_dict()))
         return on_device(model, self.accelerator).eval()
 
 
@@ -182,10 +226,11 @@ def on_device(model: HubModel, accelerator: Accelerator) -> HubModel:
     return model.to(accelerator.device).to(memory_format=torch.channels_last)
 
 
-def fit(recipe: Recipe, model: HubModel, pictures: Pictures, validation: Dataset, task: Task) -> HubModel:
+def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, validation: Any, task: Task) -> HubModel:
     """Train `model` as the recipe says and return its averaged weights, which are also in `recipe.out`/final.
 
-    Every batch draws from a generator of its own, seeded by (seed, batch, process): a resumed run repeats an undisturbed one.
+    Batches are numbered through all processes, and each draws its noise from a generator seeded by its number. So a resumed run
+    repeats an undisturbed one to the bit, and N processes see what one sees that accumulates N times as many batches.
     """
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.accumulate,
@@ -193,25 +238,29 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures, validation: Dataset
         log_with="tensorboard",
         project_dir=recipe.out,
     )
-    accelerator.init_trackers("logs", dataclasses.asdict(recipe))
-    set_seed(recipe.seed)
     run = Run(recipe, model, accelerator)
     if recipe.resume:
         run.resume()
+    elif checkpoint.holds_any(run.folder):
+        raise CheckpointError(f"{run.folder} holds a run: give --resume to go on with it, or another --out")
+    if recipe.push_to and accelerator.is_main_process:
+        claim(recipe.push_to, recipe.private)
+    accelerator.init_trackers("logs", dataclasses.asdict(recipe))
 
-    batches_a_step = recipe.accumulate * accelerator.num_processes
-    steps_an_epoch = len(pictures.split) / (recipe.batch_size * batches_a_step)
-    steps = recipe.steps or math.ceil(recipe.epochs * steps_an_epoch)
-    loader = train_loader(pictures, recipe.batch_size, steps * batches_a_step, run.step * batches_a_step, recipe.workers)
-    loader = accelerator.prepare(loader)
+    world = accelerator.num_processes
+    steps, steps_an_epoch = steps_of(recipe, pictures.count, world)
+    batches_a_step = recipe.accumulate * world
+    numbers = range(run.step * batches_a_step + accelerator.process_index, steps * batches_a_step, world)
+    batches = pictures.batches(numbers, recipe.batch_size, recipe.workers)
     progress = tqdm(total=steps, initial=run.step, disable=not accelerator.is_main_process, mininterval=5)
     saved_at = time.monotonic()
 
     run.model.train()
-    for batch, clean in enumerate(loader, run.step * recipe.accumulate):  # (B, 3, H, W) in [0, 1]
-        generator = Generator(accelerator.device).manual_seed(seed_of(recipe.seed, batch, accelerator.process_index))
-        with accelerator.accumulate(run.model), accelerator.autocast():
-            loss = task.loss(run.model, clean.contiguous(memory_format=torch.channels_last), generator)
+    for number, batch in zip(numbers, batches, strict=True):
+        clean = batch.clean.to(accelerator.device, non_blocking=True, memory_format=torch.channels_last)  # (B, 3, H, W) in [0, 1]
+        generator = Generator(accelerator.device).manual_seed(seed_of(recipe.seed, number))
+        with accelerator.accumulate(run.model):
+            loss = task.loss(run.model, clean, generator)
             accelerator.backward(loss)
             if accelerator.sync_gradients and recipe.clip_norm:
                 accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
@@ -219,6 +268,7 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures, validation: Dataset
             run.optimizer.step()
             run.optimizer.zero_grad()
         run.losses.append(loss.detach())
+        run.skipped |= batch.skipped
         if not accelerator.sync_gradients:
             continue
 
@@ -235,9 +285,9 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures, validation: Dataset
             run.save()
             saved_at = time.monotonic()
 
-    accelerator.end_training()
-    final = run.averaged()
-    if accelerator.is_main_process:
-        final.cpu().save_pretrained(run.folder / "final")
+    final = run.finish()
+    if recipe.push_to and accelerator.is_main_process:
+        print(publish(run.folder / "final", recipe.push_to))
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return final
