@@ -1,7 +1,8 @@
 """One Markdown table of ours beside the peers: `python -m benchmarks FOLDER --sigma 25 --limit 10`.
 
 PSNR is the mean per image on the pictures with white Gaussian noise (seed 0, not clipped); seconds per megapixel are the
-median over rounds in which every method runs once, in turn, on one picture of a megapixel; "of FFDNet" divides the two in each round.
+median over rounds in which every method runs once, in turn, on one picture of a megapixel; "of FFDNet" divides the two in each
+round.
 """
 
 import argparse
