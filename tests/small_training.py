@@ -1,0 +1,95 @@
+"""A training run of a few seconds: a tiny denoiser on pictures made here; also a program, for several processes."""
+
+import dataclasses
+import io
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.utils.tensorboard  # noqa: F401  # here, so that a fork need not: it takes as long as the run itself
+from accelerate.utils import set_seed
+from datasets import Dataset, Features, Image
+from PIL import Image as PILImage
+from torch import Generator, Tensor, nn
+
+from restore.models.denoiser import Denoiser
+from restore.models.hub import HubModel
+from train.data import Pictures, View
+from train.denoise import DenoiseRecipe, DenoiseTask
+from train.loop import fit
+from train.recipe import run
+
+SIDE = 16  # of the pictures
+RECIPE = DenoiseRecipe(
+    batch_size=3, steps=9, warmup=2, noise="photo", validation_pictures=5, validate_every=4, checkpoint_minutes=0, seed=1
+)
+TINY: dict[str, Any] = {"widths": (8, 16), "depths": (1, 1)}
+KILL_AT = "SMALL_TRAINING_KILL_AT"  # "RANK:BATCH": the rank dies in that batch of its own
+
+
+def picture(seed: int, side: int = SIDE) -> PILImage.Image:
+    """A smooth coloured picture."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return PILImage.fromarray(colours).resize((side, side), PILImage.Resampling.BICUBIC)
+
+
+def png(seed: int, side: int = SIDE) -> bytes:
+    buffer = io.BytesIO()
+    picture(seed, side).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_folder(folder: Path, train: int = 20, validation: int = 5) -> Path:
+    """A folder of pictures as a user has it: FOLDER/train and FOLDER/validation."""
+    for name, seeds in (("train", range(train)), ("validation", range(1000, 1000 + validation))):
+        (folder / name).mkdir(parents=True)
+        for seed in seeds:
+            (folder / name / f"{seed:04d}.png").write_bytes(png(seed))
+    return folder
+
+
+def split(files: list[bytes]) -> Dataset:
+    rows = {"image": [{"bytes": file, "path": None} for file in files]}
+    return Dataset.from_dict(rows, Features({"image": Image(decode=False)}))
+
+
+TRAIN, VALIDATION = (split([png(seed) for seed in seeds]) for seeds in (range(20), range(1000, 1005)))
+
+
+class StoppedError(Exception):
+    """The run was stopped on purpose."""
+
+
+class StoppingTask(DenoiseTask):
+    """A denoiser's task that ends the run in a chosen batch, by an error or by SIGKILL."""
+
+    def __init__(self, recipe: DenoiseRecipe, stop_at: int | None = None, kill_at: int | None = None):
+        super().__init__(recipe)
+        self.batch, self.stop_at, self.kill_at = 0, stop_at, kill_at
+
+    def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
+        self.batch += 1
+        if self.batch == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.batch == self.stop_at:
+            raise StoppedError
+        return super().loss(model, clean, generator)
+
+
+def train(out: Path, *, stop_at: int | None = None, network: dict[str, Any] = TINY, **changes: Any) -> HubModel:
+    """Train as RECIPE says but for `changes`; `stop_at` ends the run in that batch."""
+    recipe = dataclasses.replace(RECIPE, out=str(out), **changes)
+    rank, _, batch = os.environ.get(KILL_AT, "-1:0").partition(":")
+    task = StoppingTask(recipe, stop_at, int(batch) if os.environ.get("RANK") == rank else None)
+    set_seed(recipe.seed)
+    return fit(recipe, Denoiser(**network), Pictures(TRAIN, View(turns=True, seed=recipe.seed)), VALIDATION, task)
+
+
+def main(recipe: DenoiseRecipe) -> None:
+    train(Path(recipe.out), resume=recipe.resume)
+
+
+if __name__ == "__main__":
+    run(main, {"small": RECIPE})

@@ -1,0 +1,219 @@
+"""Checkpoints survive: killed at random, on a full disk, damaged; and what is resumed ends the same to the bit."""
+
+import json
+import math
+import os
+import random
+import resource
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from small_training import RECIPE, TINY, StoppedError, train
+from torch import Tensor
+
+from restore.models.denoiser import Denoiser
+from train import checkpoint
+from train.checkpoint import CheckpointError
+from train.loop import DivergedError, Run
+from train.recipe import TrainingError
+
+FORKS = get_context("forkserver")  # a process of its own in a tenth of a second
+FORKS.set_forkserver_preload([__name__])
+BATCH_NORM = {**TINY, "norm": "batch"}
+KILLS = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _importable() -> Iterator[None]:
+    """Let the fork server find the modules that the tests find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+def state(run: Path) -> dict[str, Tensor]:
+    """Every tensor of a run's newest checkpoint: weights, averaged weights, optimizer."""
+    found = checkpoint.load_newest(run)
+    assert found is not None
+    return found[0]
+
+
+def step(run: Path) -> int:
+    found = checkpoint.load_newest(run)
+    return found[1]["step"] if found else 0
+
+
+def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    assert tensors.keys() == others.keys()
+    assert not [name for name in tensors if not torch.equal(tensors[name], others[name])]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("undisturbed")
+    train(run)
+    return run
+
+
+@pytest.mark.parametrize("stop_at", range(2, 10))
+def test_a_run_stopped_anywhere_resumes_to_the_bit(stop_at: int, undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=stop_at)
+    assert step(tmp_path) == stop_at - 1
+    train(tmp_path, resume=True, workers=stop_at % 3)
+    assert_equal(state(tmp_path), state(undisturbed))
+    assert_equal(load_file(tmp_path / "final/model.safetensors"), load_file(undisturbed / "final/model.safetensors"))
+
+
+def test_a_run_stopped_within_a_step_resumes_to_the_bit(tmp_path: Path) -> None:
+    train(tmp_path / "whole", accumulate=2, network=BATCH_NORM)
+    with pytest.raises(StoppedError):
+        train(tmp_path / "parts", accumulate=2, network=BATCH_NORM, stop_at=8, workers=2)
+    assert step(tmp_path / "parts") == 3
+    train(tmp_path / "parts", accumulate=2, network=BATCH_NORM, resume=True)
+    assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
+def test_a_finished_run_resumes_to_nothing(undisturbed: Path) -> None:
+    before = state(undisturbed)
+    train(undisturbed, resume=True)
+    assert_equal(state(undisturbed), before)
+
+
+def test_the_gradient_scaler_resumes(tmp_path: Path) -> None:
+    runs = []
+    for scale in (4096.0, 2.0):
+        accelerator = Accelerator(cpu=True)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        run = Run(RECIPE, Denoiser(**TINY), accelerator)
+        run.folder = tmp_path
+        runs.append(run)
+    for parameter in runs[0].raw_model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    runs[0].optimizer.optimizer.step()
+    runs[0].step = 1
+    runs[0].save()
+    runs[1].resume()
+    assert runs[1].accelerator.scaler.get_scale() == 4096
+
+
+def reporting_run(run: Path, saved: Connection) -> None:
+    """Train on, and tell of each checkpoint when it is said to be safe."""
+    save = checkpoint.save
+
+    def save_and_tell(folder: Path, step: int, *content: dict[str, Tensor]) -> Path:
+        path = save(folder, step, *content)
+        saved.send(step)
+        return path
+
+    checkpoint.save = save_and_tell
+    train(run, resume=True, steps=KILLS * 3)
+
+
+def test_runs_killed_at_random_lose_nothing_that_was_saved(tmp_path: Path) -> None:
+    chance = random.Random(0)  # noqa: S311
+    run = tmp_path / "killed"
+    for _ in range(KILLS):
+        ours, theirs = FORKS.Pipe(duplex=False)
+        process = FORKS.Process(target=reporting_run, args=(run, theirs))
+        process.start()
+        theirs.close()
+        reached = step(run)
+        if ours.poll(60):  # it is saving, one checkpoint after another
+            time.sleep(chance.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        while ours.poll():
+            try:
+                reached = ours.recv()
+            except EOFError:
+                break
+        assert step(run) >= reached
+    train(run, resume=True, steps=KILLS * 3)
+    train(tmp_path / "whole", steps=KILLS * 3)
+    assert_equal(state(run), state(tmp_path / "whole"))
+    assert len(list(run.glob("step-*"))) == checkpoint.KEPT
+    assert not list(run.glob("tmp-*"))
+
+
+def run_on_a_full_disk(run: Path, outcome: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # bytes a file; a checkpoint has more
+    try:
+        train(run, resume=True)
+    except CheckpointError as error:
+        outcome.send(str(error))
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=4)
+    before = state(tmp_path)
+    ours, theirs = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=run_on_a_full_disk, args=(tmp_path, theirs))
+    process.start()
+    process.join()
+    assert ours.poll()
+    message = ours.recv()
+    assert "cannot write a checkpoint" in message
+    assert "File too large" in message
+    assert "\n" not in message
+    assert_equal(state(tmp_path), before)
+    assert not list(tmp_path.glob("tmp-*"))
+    train(tmp_path, resume=True)
+    assert_equal(state(tmp_path), state(undisturbed))
+
+
+@pytest.mark.parametrize("name", [checkpoint.TENSORS, checkpoint.NUMBERS, checkpoint.MANIFEST])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(name: str, undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=7)
+    damaged = tmp_path / "step-00000006" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    assert step(tmp_path) == 5
+    train(tmp_path, resume=True)
+    assert_equal(state(tmp_path), state(undisturbed))
+
+
+def test_a_checkpoint_without_a_file_is_not_whole(tmp_path: Path) -> None:
+    target = checkpoint.save(tmp_path, 1, {"weight": torch.ones(2)}, {"step": 1})
+    (target / checkpoint.MANIFEST).write_text(json.dumps({}))
+    (target / checkpoint.NUMBERS).unlink()
+    assert checkpoint.load_newest(tmp_path) is None
+
+
+def test_pruning_keeps_a_whole_one_beside_the_newest(tmp_path: Path) -> None:
+    for number in (1, 2):
+        checkpoint.save(tmp_path, number, {"weight": torch.ones(2)}, {"step": number})
+    (tmp_path / "step-00000002" / checkpoint.NUMBERS).write_text("{}")
+    checkpoint.save(tmp_path, 3, {"weight": torch.ones(2)}, {"step": 3})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000003"]
+
+
+def test_a_new_run_does_not_go_over_an_old_one(undisturbed: Path) -> None:
+    with pytest.raises(TrainingError, match="--resume"):
+        train(undisturbed)
+
+
+def test_another_network_does_not_resume(undisturbed: Path) -> None:
+    with pytest.raises(CheckpointError, match="another network"):
+        train(undisturbed, resume=True, network=BATCH_NORM)
+
+
+@pytest.mark.parametrize(("changes", "what"), [({"lr": 1e38, "checkpoint_minutes": 60}, "loss"), ({"lr": math.inf}, "weight")])
+def test_a_run_that_diverges_keeps_the_last_good_checkpoint(changes: dict[str, float], what: str, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=4)
+    before = state(tmp_path)
+    with pytest.raises(DivergedError, match=f"{what}.*kept"):
+        train(tmp_path, resume=True, clip_norm=0, validate_every=100, **changes)
+    assert_equal(state(tmp_path), before)
