@@ -5,9 +5,11 @@ halo of that width, and what comes out is cropped to the tile: nothing is blende
 of the network's stride, so that tile and whole fall on the same grid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import torch
 from torch import Tensor
 
 Window = tuple[slice, slice]  # rows and columns of a picture
@@ -53,6 +55,20 @@ def split(height: int, width: int, *, halo: int, multiple: int, max_pixels: int)
         for inner_rows, outer_rows in _spans(height, rows, halo, multiple)
         for inner_columns, outer_columns in _spans(width, columns, halo, multiple)
     ]
+
+
+def read(picture: Tensor, tiles: Sequence[Tile]) -> Iterator[Tensor]:
+    """Give what each tile reads of a picture (B, C, H, W), in the order of `split`.
+
+    The answers may take the place of the picture meanwhile: what a tile overwrites and a later one reads is kept aside.
+    """
+    rows = picture[:, :, :0]  # of the picture as it was, from row `start` to row `stop`
+    start = stop = 0
+    for outer, band in groupby(tiles, key=lambda tile: (tile.outer[0].start, tile.outer[0].stop)):
+        rows = torch.cat([rows[:, :, outer[0] - start :], picture[:, :, stop : outer[1]]], 2)
+        start, stop = outer
+        for tile in band:
+            yield rows[:, :, :, tile.outer[1]]
 
 
 def strips(height: int, width: int, max_pixels: int) -> Iterator[slice]:
@@ -101,11 +117,12 @@ class Turn:
 
     def apply(self, x: Tensor) -> Tensor:
         """Turn (..., H, W)."""
-        return (x.mT if self.transpose else x).flip(self.flip)
+        x = x.mT if self.transpose else x
+        return x.flip(self.flip) if self.flip else x
 
     def undo(self, x: Tensor) -> Tensor:
         """Turn back."""
-        x = x.flip(self.flip)
+        x = x.flip(self.flip) if self.flip else x
         return x.mT if self.transpose else x
 
     def size(self, height: int, width: int) -> tuple[int, int]:
