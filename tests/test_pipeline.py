@@ -1,0 +1,396 @@
+"""What holds for every network, trained or not: sizes, modes, tiles, turns, strength, lightness, hints, progress."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.restoration import estimate_sigma as reference_sigma
+from torch import Generator, Tensor
+
+from restore import pipeline
+from restore.color import lab_to_rgb, rgb_to_lab
+from restore.images import ImageError, open_picture
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+from restore.pipeline import (
+    colorize,
+    colorize_tensor,
+    denoise,
+    denoise_tensor,
+    estimate_sigma,
+    is_colourless,
+    restore,
+    working_size,
+)
+from restore.tiling import TURNS, Turn
+
+EIGHT_BIT = 0.5 / 255
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    """Not trained: its estimate is as wrong as can be, but the same for tile and whole. Its halo is 28 pixels."""
+    torch.manual_seed(1)
+    return Denoiser(widths=(4, 8), depths=(1, 1)).eval()
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    """Not trained; its large weights give it strong colours."""
+    torch.manual_seed(1)
+    model = Colorizer(widths=(8, 8, 16), depths=(1, 1, 1), shuffle=2, work_size=32).eval()
+    torch.nn.init.normal_(model.tail.weight, std=3.0)
+    return model
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of three halos a side, strips of one row."""
+    monkeypatch.setattr(pipeline, "TILE_PIXELS", 1)
+    monkeypatch.setattr(pipeline, "STRIP_PIXELS", 1)
+
+
+@pytest.fixture
+def noisy(generator: Generator) -> Tensor:
+    return torch.rand(1, 3, 101, 203, generator=generator)
+
+
+def as_image(rgb: Tensor) -> Image.Image:
+    return Image.fromarray((rgb[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy())
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+
+
+def assert_same_levels(first: Image.Image, second: Image.Image) -> None:
+    """Equal but for the rounding of a float."""
+    assert np.abs(np.array(first, dtype=int) - np.array(second, dtype=int)).max() <= 1
+
+
+@pytest.fixture
+def photo(photos: Tensor) -> Image.Image:
+    """80 x 96 pixels, in colour."""
+    return as_image(photos[:1])
+
+
+# Denoising
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("size", [(1, 1), (3, 2500), (2500, 3), (101, 203), (160, 160)])
+def test_tiles_equal_the_whole(denoiser: Denoiser, size: tuple[int, int], generator: Generator) -> None:
+    noisy = torch.rand(2, 3, *size, generator=generator)
+    with torch.inference_mode():
+        whole = denoiser(noisy)
+    torch.testing.assert_close(denoise_tensor(noisy, denoiser), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_what_is_done_in_place_is_the_same(denoiser: Denoiser, noisy: Tensor) -> None:
+    expected = denoise_tensor(noisy, denoiser, strength=0.7)
+    result = denoise_tensor(noisy, denoiser, strength=0.7, out=noisy)
+    assert result is noisy
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.5])
+def test_strength_scales_what_is_removed(denoiser: Denoiser, noisy: Tensor, strength: float) -> None:
+    removed = noisy - denoise_tensor(noisy, denoiser)
+    result = denoise_tensor(noisy, denoiser, strength=strength)
+    torch.testing.assert_close(result, noisy - strength * removed, atol=1e-5, rtol=0)
+
+
+def test_strength_zero_gives_the_picture_back(denoiser: Denoiser, photo: Image.Image) -> None:
+    assert np.array_equal(np.array(denoise(photo, denoiser, strength=0)), np.array(photo))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_ensemble_of_a_turned_picture_is_the_turned_ensemble(denoiser: Denoiser, turn: Turn, generator: Generator) -> None:
+    noisy = torch.rand(1, 3, 61, 83, generator=generator)
+    expected = turn.apply(denoise_tensor(noisy, denoiser, self_ensemble=True))
+    torch.testing.assert_close(denoise_tensor(turn.apply(noisy), denoiser, self_ensemble=True), expected, atol=1e-5, rtol=0)
+
+
+def test_the_ensemble_is_the_mean_over_the_turns(denoiser: Denoiser, generator: Generator) -> None:
+    noisy = torch.rand(1, 3, 21, 13, generator=generator)
+    with torch.inference_mode():
+        mean = torch.stack([turn.undo(denoiser(turn.apply(noisy))) for turn in TURNS]).mean(0)
+    torch.testing.assert_close(denoise_tensor(noisy, denoiser, self_ensemble=True), mean, atol=1e-5, rtol=0)
+
+
+def test_the_model_comes_back_as_it_was(noisy: Tensor) -> None:
+    model = Denoiser(widths=(4, 4), depths=(1, 1), norm="batch").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    denoise_tensor(noisy, model)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_results_can_be_trained_on(denoiser: Denoiser, noisy: Tensor) -> None:
+    clean = denoise_tensor(noisy, denoiser)
+    weight = torch.ones(1, requires_grad=True)
+    (weight * clean).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.6, float("nan")])
+def test_strength_out_of_range_is_refused(denoiser: Denoiser, photo: Image.Image, strength: float) -> None:
+    with pytest.raises(ValueError, match=r"strength must be from 0 to 1\.5"):
+        denoise(photo, denoiser, strength=strength)
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 5), (33, 64)])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_size_and_mode_stay(denoiser: Denoiser, colorizer: Colorizer, mode: str, size: tuple[int, int]) -> None:
+    picture = Image.new(mode, size, 90)
+    assert (denoise(picture, denoiser).size, denoise(picture, denoiser).mode) == (size, mode)
+    colored = colorize(picture, colorizer)
+    assert (colored.size, colored.mode) == (size, "RGBA" if mode.endswith("A") else "RGB")
+
+
+def test_alpha_stays(denoiser: Denoiser, colorizer: Colorizer, photo: Image.Image) -> None:
+    alpha = Image.linear_gradient("L").resize(photo.size)
+    photo.putalpha(alpha)
+    for result in (denoise(photo, denoiser), colorize(photo, colorizer), restore(photo, denoiser, colorizer)):
+        assert result.getchannel("A").tobytes() == alpha.tobytes()
+
+
+def test_a_path_its_bytes_and_the_image_give_the_same(denoiser: Denoiser, photo: Image.Image, tmp_path: Path) -> None:
+    photo.save(tmp_path / "photo.png")
+    sources = (photo, tmp_path / "photo.png", (tmp_path / "photo.png").read_bytes(), open_picture(photo))
+    first, *others = (denoise(source, denoiser).tobytes() for source in sources)
+    assert all(other == first for other in others)
+
+
+def test_an_opened_picture_is_only_overwritten_in_place(denoiser: Denoiser, colorizer: Colorizer, photo: Image.Image) -> None:
+    picture = open_picture(photo)
+    before = picture.rgb.clone()
+    kept = [
+        denoise(picture, denoiser),
+        colorize(picture, colorizer),
+        restore(picture, denoiser, colorizer, hints=[(0, 0, (9, 9, 9))]),
+    ]
+    assert torch.equal(picture.rgb, before)
+    again = [
+        denoise(open_picture(photo), denoiser, in_place=True),
+        colorize(open_picture(photo), colorizer, in_place=True),
+        restore(open_picture(photo), denoiser, colorizer, hints=[(0, 0, (9, 9, 9))], in_place=True),
+    ]
+    assert [image.tobytes() for image in again] == [image.tobytes() for image in kept]
+
+
+def test_equal_channels_stay_equal(denoiser: Denoiser, photo: Image.Image) -> None:
+    red, green, blue = denoise(photo.convert("L").convert("RGB"), denoiser).split()
+    assert red.tobytes() == green.tobytes() == blue.tobytes()
+
+
+def test_what_is_no_picture_is_refused(denoiser: Denoiser) -> None:
+    with pytest.raises(ImageError):
+        denoise(b"not a picture", denoiser)
+
+
+# Colorizing
+
+
+def test_lightness_stays(colorizer: Colorizer, photo: Image.Image) -> None:
+    """Within 1.0 at 8 bits, for colours that sRGB can show or that were brought back to what it can show."""
+    before, _ = rgb_to_lab(as_tensor(photo))
+    after, ab = rgb_to_lab(as_tensor(colorize(photo, colorizer, vividness=2.0)))
+    assert ab.norm(dim=1).mean() > 5  # there is colour
+    assert (after - before).abs().max() <= 1.0
+
+
+def test_strips_equal_the_whole(colorizer: Colorizer, photos: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = colorize_tensor(photos, colorizer)
+    monkeypatch.setattr(pipeline, "STRIP_PIXELS", 700)
+    torch.testing.assert_close(colorize_tensor(photos, colorizer), whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(colorize_tensor(photos.clone(), colorizer, out=photos), whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(photos, whole, atol=1e-4, rtol=0)
+
+
+def test_only_the_lightness_is_looked_at(colorizer: Colorizer, photos: Tensor) -> None:
+    photos = photos[:, :, :32, :32]  # seen as it is: where colours are averaged first, lightness depends on them a little
+    grey = lab_to_rgb(rgb_to_lab(photos)[0], torch.zeros(len(photos), 2, 32, 32))
+    torch.testing.assert_close(colorize_tensor(grey, colorizer), colorize_tensor(photos, colorizer), atol=EIGHT_BIT, rtol=0)
+
+
+def test_vividness_reaches_the_network(colorizer: Colorizer, photos: Tensor) -> None:
+    assert not torch.equal(colorize_tensor(photos, colorizer, 0.0), colorize_tensor(photos, colorizer, 2.0))
+
+
+@pytest.mark.parametrize("vividness", [-1, 2.1])
+def test_vividness_out_of_range_is_refused(colorizer: Colorizer, photo: Image.Image, vividness: float) -> None:
+    with pytest.raises(ValueError, match="vividness must be from 0 to 2"):
+        colorize(photo, colorizer, vividness)
+
+
+class Recorder(Colorizer):
+    """Remembers the hints that it was given, and gives grey."""
+
+    def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        self.seen = hints
+        return super().predict(lightness, hints)
+
+
+def test_hints_arrive_where_they_were_put(photos: Tensor) -> None:
+    """Red in the upper left corner and blue in the lower right one, of a picture three times the work size."""
+    recorder = Recorder(widths=(4, 4), depths=(1, 1), shuffle=2, work_size=32).eval()
+    colorize_tensor(photos[:1, :, :, :72], recorder, hints=[(0, 0, (255, 0, 0)), (71, 95, (0, 0, 255))])
+    assert recorder.seen is not None
+    _, red = rgb_to_lab(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1))
+    _, blue = rgb_to_lab(torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1))
+    torch.testing.assert_close(recorder.seen[0, :, 0, 0], torch.tensor([*red.flatten(), 1.0]))
+    torch.testing.assert_close(recorder.seen[0, :, -1, -1], torch.tensor([*blue.flatten(), 1.0]))
+    assert recorder.seen[:, 2].sum() == 2
+    assert bool((recorder.seen[:, :2] * (1 - recorder.seen[:, 2:]) == 0).all())
+
+
+@pytest.mark.parametrize(
+    ("hint", "cause"),
+    [
+        ((80, 0, (1, 2, 3)), "outside the picture of 80 x 96"),
+        ((0, -1, (1, 2, 3)), "outside the picture"),
+        ((float("nan"), 0, (1, 2, 3)), "outside the picture"),
+        ((0, 0, (1, 2, 256)), "from 0 to 255"),
+        ((0, 0, (1, 2)), "a hint is"),
+        ((0, 0, "red"), "five numbers"),
+        ("here", "a hint is"),
+        (7, "a hint is"),
+    ],
+)
+def test_bad_hints_are_refused(colorizer: Colorizer, denoiser: Denoiser, photo: Image.Image, hint: Any, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        colorize(photo, colorizer, hints=[hint])
+    with pytest.raises(ValueError, match=cause):
+        restore(photo, denoiser, colorizer, hints=[(0, 0, (0, 0, 0)), hint])
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1200, 1600), (128, 172)), ((100, 50), (100, 48)), ((16, 16), (16, 16)), ((1, 1), (4, 4)), ((50, 10_000), (4, 512))],
+)
+def test_the_working_size_bounds_both_sides(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert working_size(*size, short_side=128, multiple=4) == expected
+
+
+# Restoring
+
+
+def test_grey_gets_colour_and_colour_stays(denoiser: Denoiser, colorizer: Colorizer, photo: Image.Image) -> None:
+    still = denoise(photo, denoiser, strength=0)
+    assert restore(photo, denoiser, colorizer, strength=0).tobytes() == still.tobytes()
+    grey = photo.convert("L")
+    assert_same_levels(restore(grey, denoiser, colorizer, strength=0), colorize(grey, colorizer))
+
+
+def test_hints_ask_for_colour(denoiser: Denoiser, colorizer: Colorizer, photo: Image.Image) -> None:
+    hints = [(3, 4, (200, 30, 30))]
+    assert (
+        restore(photo, denoiser, colorizer, strength=0, hints=hints).tobytes()
+        == colorize(photo, colorizer, hints=hints).tobytes()
+    )
+
+
+def toned(photos: Tensor, dark: list[float], light: list[float]) -> Tensor:
+    """Print in one ink on one paper."""
+    grey = photos.mean(1, keepdim=True)
+    return torch.lerp(torch.tensor(dark)[:, None, None], torch.tensor(light)[:, None, None], grey)
+
+
+def test_colourless_is_a_matter_of_chroma(photos: Tensor, generator: Generator) -> None:
+    for photo in photos.split(1):
+        grey = photo.mean(1, keepdim=True).expand_as(photo)
+        assert not is_colourless(photo)
+        assert is_colourless(grey)
+        assert is_colourless(torch.lerp(grey, photo, 0.05))  # faded
+        assert is_colourless(toned(photo, [0.12, 0.08, 0.04], [1.0, 0.94, 0.8]))  # sepia
+    assert is_colourless(torch.rand(1, 1, 2, 2, generator=generator).expand(1, 3, 2, 2))
+    assert not is_colourless(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8) * torch.tensor([0.0, 1.0] * 4))
+
+
+# The level of noise
+
+
+@pytest.mark.parametrize("sigma", [0.0, 15 / 255, 50 / 255])
+def test_the_estimate_agrees_with_scikit_image(photos: Tensor, sigma: float, generator: Generator) -> None:
+    noisy = photos[:1] + sigma * torch.randn(photos[:1].shape, generator=generator)
+    expected = reference_sigma(noisy[0].numpy(), average_sigmas=True, channel_axis=0)
+    assert estimate_sigma(noisy) == pytest.approx(expected, rel=0.05, abs=1e-3)
+
+
+def test_the_estimate_of_white_noise_is_its_deviation(generator: Generator) -> None:
+    assert estimate_sigma(0.5 + 0.1 * torch.randn(1, 3, 1500, 1500, generator=generator)) == pytest.approx(0.1, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 100), (4, 4), (64, 64)])
+def test_a_flat_picture_has_no_noise(size: tuple[int, int]) -> None:
+    assert estimate_sigma(torch.full((1, 3, *size), 0.3)) == pytest.approx(0, abs=1e-6)
+
+
+# Progress and models
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("grey", [True, False])
+def test_progress_rises_from_0_to_1(denoiser: Denoiser, colorizer: Colorizer, photo: Image.Image, grey: bool) -> None:
+    fractions: list[float] = []
+    restore(photo.convert("L") if grey else photo, denoiser, colorizer, self_ensemble=True, progress=fractions.append)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 2 * len(TURNS)
+
+
+class CancelledError(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("task", [denoise_tensor, colorize_tensor])
+def test_what_progress_raises_ends_the_job(task: Any, denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor) -> None:
+    calls = []
+
+    def cancel_at_the_third(fraction: float) -> None:
+        calls.append(fraction)
+        if len(calls) == 3:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        task(noisy, denoiser if task is denoise_tensor else colorizer, progress=cancel_at_the_third)
+    assert len(calls) == 3
+
+
+def test_a_model_named_is_loaded_once_whichever_thread_asks(
+    denoiser: Denoiser, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoiser.save_pretrained(tmp_path)
+    expected, loads = denoise(photo, denoiser).tobytes(), list[Path]()
+    load = Denoiser.from_pretrained
+
+    def counting(name: Path, **options: Any) -> Denoiser:
+        loads.append(name)
+        return load(name, **options)
+
+    monkeypatch.setattr(Denoiser, "from_pretrained", counting)
+    results: list[bytes] = []
+    threads = [threading.Thread(target=lambda: results.append(denoise(photo, tmp_path).tobytes())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+    assert len(loads) == 1
+
+
+def test_the_wrong_kind_of_model_is_named(colorizer: Any, photo: Image.Image) -> None:
+    with pytest.raises(ValueError, match="expected a Denoiser, not a Colorizer"):
+        denoise(photo, colorizer)
