@@ -12,17 +12,15 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 from web import server  # isort: skip
 
 import gradio as gr
+import pandas
 from starlette.middleware import Middleware
 
-from web import about, batch, compare, theme, work
+from web import about, choices, later, theme
+from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, write_thumbnails
-from web.files import UPLOADS
 from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
 
 TITLE = "Photo Restorer"
-PAPER = [("The paper's network, CIFAR-10 (32 px)", "cifar10"), ("The paper's network, ImageNet (64 px)", "imagenet64")]
-DENOISERS = [("Photographs of any size", work.DENOISER), *((label, f"denoiser-{data}") for label, data in PAPER)]
-COLORIZERS = [("Photographs of any size", work.COLORIZER), *((label, f"colorizer-{data}") for label, data in PAPER)]
 PROGRESS = gr.Progress()
 
 OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
@@ -46,11 +44,9 @@ HEADER = """<header class="masthead">
 # One function a button. Each is an endpoint of the API as well, and its docstring is what the API page says.
 
 
-async def restore(
-    request: gr.Request, photo: str, strength: float, vividness: float, progress: gr.Progress = PROGRESS
-) -> work.Result:
+async def restore(request: gr.Request, photo: str, strength: float, vividness: float, progress: gr.Progress = PROGRESS) -> Result:
     """Remove the noise from a photo and, if it is grey, give it colour."""
-    return await run_job(lambda report: work.restore_photo(photo, strength, vividness, report), request, progress)
+    return await run_job(lambda report: later.work.restore_photo(photo, strength, vividness, report), request, progress)
 
 
 async def denoise(
@@ -61,10 +57,10 @@ async def denoise(
     self_ensemble: bool,
     clean_original: str | None = None,
     progress: gr.Progress = PROGRESS,
-) -> work.Result:
+) -> Result:
     """Remove the noise from a photo; with the clean original, also measure by how much."""
     return await run_job(
-        lambda report: work.denoise_photo(photo, clean_original, model, strength, self_ensemble, report), request, progress
+        lambda report: later.work.denoise_photo(photo, clean_original, model, strength, self_ensemble, report), request, progress
     )
 
 
@@ -75,9 +71,9 @@ async def colorize(
     vividness: float,
     hints: list[list[Any]] | None = None,
     progress: gr.Progress = PROGRESS,
-) -> work.Result:
+) -> Result:
     """Give a grey photo colour. Hints are [x, y, "#rrggbb"]; a photo in colour is made grey first, and measured against."""
-    return await run_job(lambda report: work.colorize_photo(photo, model, vividness, hints, report), request, progress)
+    return await run_job(lambda report: later.work.colorize_photo(photo, model, vividness, hints, report), request, progress)
 
 
 async def add_noise(
@@ -91,10 +87,10 @@ async def add_noise(
     radius: float,
     seed: float,
     progress: gr.Progress = PROGRESS,
-) -> work.Result:
+) -> Result:
     """Spoil a clean photo on purpose, always in the same way for the same seed; each kind reads its own settings."""
-    settings = work.NoiseSettings(sigma, percent, photons, int(quality), radius)
-    return await run_job(lambda report: work.add_noise(photo, kind, settings, int(seed), report), request, progress)
+    settings = NoiseSettings(sigma, percent, photons, int(quality), radius)
+    return await run_job(lambda report: later.work.add_noise(photo, kind, settings, int(seed), report), request, progress)
 
 
 async def compare_methods(
@@ -104,17 +100,29 @@ async def compare_methods(
     seed: float,
     photos: list[str] | None = None,
     progress: gr.Progress = PROGRESS,
-) -> compare.Comparison:
+) -> Comparison:
     """Add noise to photos and take it off in several ways; take their colours and bring them back. All with PSNR."""
-    paths = [str(example.path) for example in EXAMPLES if example.title in examples] + (photos or [])
-    return await run_job(lambda report: compare.compare(paths, sigma, int(seed), report), request, progress)
+    paths = chosen_paths(examples, photos)
+    return await run_job(lambda report: later.compare.compare(paths, sigma, int(seed), report), request, progress)
 
 
-async def run_batch(
-    request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS
-) -> batch.Batch:
+async def run_batch(request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS) -> Batch:
     """Restore, denoise or colorize many photos, or a ZIP of them, into one ZIP; files that fail are named."""
-    return await run_job(lambda report: batch.run_batch(photos or [], task.lower(), suffix, report), request, progress)
+    return await run_job(lambda report: later.batch.run_batch(photos or [], task.lower(), suffix, report), request, progress)
+
+
+async def plot_curve(
+    request: gr.Request, examples: list[str], seed: float, photos: list[str] | None = None, progress: gr.Progress = PROGRESS
+) -> Any:
+    """PSNR against the noise level, for the first of the photos."""
+    paths = chosen_paths(examples, photos)
+    points = await run_job(lambda report: later.compare.noise_curve(paths, int(seed), report), request, progress)
+    return pandas.DataFrame(points, columns=list(choices.CURVE_COLUMNS))
+
+
+def chosen_paths(examples: list[str], photos: list[str] | None) -> list[str]:
+    """The visitor's own photos first, then the examples."""
+    return (photos or []) + [str(example.path) for example in EXAMPLES if example.title in examples]
 
 
 # What happens without a button, or beside it
@@ -127,9 +135,26 @@ def carry_over(photo: str | None, noisy: str | None) -> tuple[str, str, gr.Tabs]
     return noisy, photo, gr.Tabs(selected="denoise")
 
 
+async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas | tuple[None, None]:
+    """Make the brush's copy of the photo, once there is one."""
+    if photo is None:
+        return None, None
+    return await run_job(lambda report: later.brush.open_canvas(photo, report), request, progress)
+
+
+def place_color(base: Base | None, hints: list[Any], color: str, click: gr.SelectData) -> tuple[str | None, list[Any]]:
+    """Put a colour where the visitor has clicked."""
+    return redraw(base, later.brush.add_mark(hints, base, *click.index, color) if base else hints)
+
+
+def redraw(base: Base | None, hints: list[Any]) -> tuple[str | None, list[Any]]:
+    """The canvas with these hints on it."""
+    return (later.brush.draw_marks(base, hints), hints) if base else (None, [])
+
+
 def show_settings(kind: str) -> list[gr.Slider]:
     """Show the sliders that this kind of noise reads, and no others."""
-    return [gr.Slider(visible=name in work.NOISES[kind].settings) for name in work.SETTINGS]
+    return [gr.Slider(visible=name in choices.NOISES[kind]) for name in choices.SETTINGS]
 
 
 # Parts that several tabs share
@@ -156,7 +181,7 @@ def photo_input(label: str, **options: Any) -> gr.Image:
 def build_output() -> Output:
     """Build the right half of a tab."""
     pair = gr.ImageSlider(
-        label="Before and after",
+        label="Before and after: drag the handle, scroll or pinch to zoom",
         format="png",
         type="filepath",
         image_mode=None,
@@ -197,6 +222,7 @@ def wire(
         concurrency_id="work",
         concurrency_limit=1,
         show_progress_on=[outputs.pair],
+        scroll_to_output=True,
     )
     event.success(
         lambda: [gr.DownloadButton(interactive=True)] * 2,
@@ -235,7 +261,7 @@ def build_restore(thumbnails: list[Path]) -> None:
         with gr.Column(scale=5, min_width=300):
             photo = photo_input("Your photo", height=320)
             button, cancel = build_buttons("Restore")
-            example_strip(thumbnails, work.aged_example, [photo])
+            example_strip(thumbnails, lambda path: later.work.aged_example(path), [photo])
             with gr.Accordion("Settings", open=False):
                 strength, vividness = strength_slider(), vividness_slider()
         with gr.Column(scale=7, min_width=300):
@@ -250,14 +276,14 @@ def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
         with gr.Column(scale=5, min_width=300):
             photo = photo_input("Noisy photo", height=320, elem_id="denoise-photo")
             button, cancel = build_buttons("Denoise")
-            examples = gr.Group()
+            examples = gr.Column()
             with gr.Accordion("Measure it against the clean original", open=True):
                 gr.Markdown("Optional: with the same photo without noise, PSNR and SSIM tell how close the result comes.")
                 original = photo_input("Clean original", height=180, elem_id="denoise-original")
             with examples:
-                example_strip(thumbnails, lambda path: (work.noisy_example(path), str(path)), [photo, original])
+                example_strip(thumbnails, lambda path: (later.work.noisy_example(path), str(path)), [photo, original])
             with gr.Accordion("Settings", open=False):
-                model = gr.Dropdown(DENOISERS, value=work.DENOISER, label="Network")
+                model = gr.Dropdown(choices.DENOISERS, value=choices.DENOISER, label="Network")
                 strength = strength_slider()
                 ensemble = gr.Checkbox(
                     label="Self-ensemble", info="Averages eight turned and mirrored runs: slightly better, eight times slower."
@@ -279,12 +305,34 @@ def build_colorize(thumbnails: list[Path]) -> None:
             button, cancel = build_buttons("Colorize")
             example_strip(thumbnails, str, [photo])
             with gr.Accordion("Settings", open=False):
-                model = gr.Dropdown(COLORIZERS, value=work.COLORIZER, label="Network")
+                model = gr.Dropdown(choices.COLORIZERS, value=choices.COLORIZER, label="Network")
                 vividness = vividness_slider()
-            hints = gr.JSON(visible=False, label="Hints")
+            hints = build_brush(photo)
         with gr.Column(scale=7, min_width=300):
             output = build_output()
     wire(button, cancel, colorize, "colorize", [photo, model, vividness, hints], output)
+
+
+def build_brush(photo: gr.Image) -> gr.JSON:
+    """A canvas to put known colours on; gives the hints that it collects."""
+    hints, base = gr.JSON([], visible=False, label="Hints"), gr.State(None)
+    with gr.Accordion("Colour brush", open=False):
+        gr.Markdown("Know a colour? Choose it, then click the photo where it belongs. Then press Colorize again.")
+        color = gr.ColorPicker("#b5452c", label="Colour")
+        canvas = gr.Image(
+            label="Click to place the colour", type="filepath", image_mode=None, interactive=False, buttons=[], elem_id="canvas"
+        )
+        with gr.Row():
+            undo = gr.Button("Undo", size="md", min_width=100)
+            clear = gr.Button("Clear", size="md", min_width=100)
+    light: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    photo.change(lambda: ([], None, None), None, [hints, canvas, base], **light).then(
+        open_canvas, photo, [canvas, base], api_visibility="private", concurrency_id="work", show_progress_on=[canvas]
+    )
+    canvas.select(place_color, [base, hints, color], [canvas, hints], **light)
+    undo.click(lambda base, hints: redraw(base, hints[:-1]), [base, hints], [canvas, hints], **light)
+    clear.click(lambda base, _: redraw(base, []), [base, hints], [canvas, hints], **light)
+    return hints
 
 
 def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.Image, gr.Image]) -> None:
@@ -292,10 +340,11 @@ def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.I
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
             photo = photo_input("Clean photo", height=320)
-            kind = gr.Dropdown(list(work.NOISES), value="Gaussian", label="Kind of noise")
-            shown = work.NOISES["Gaussian"].settings
+            kind = gr.Dropdown(list(choices.NOISES), value="Gaussian", label="Kind of noise")
+            shown = choices.NOISES["Gaussian"]
             sliders = [
-                gr.Slider(*numbers, label=label, visible=name in shown) for name, (label, numbers) in work.SETTINGS.items()
+                gr.Slider(least, most, usual, step=step, label=label, visible=name in shown)
+                for name, (label, (least, most, usual, step)) in choices.SETTINGS.items()
             ]
             seed = gr.Number(0, label="Seed", info="The same seed gives the same noise.", precision=0, minimum=0, maximum=2**31)
             button, cancel = build_buttons("Add noise")
@@ -317,7 +366,7 @@ def build_gallery() -> None:
         with gr.Column(scale=5, min_width=280):
             titles = [example.title for example in EXAMPLES]
             examples = gr.CheckboxGroup(titles, value=titles[:1], label="Examples")
-            photos = gr.File(label="Your own photos", file_count="multiple", file_types=list(UPLOADS), height=140)
+            photos = gr.File(label="Your own photos", file_count="multiple", file_types=list(choices.UPLOADS), height=140)
         with gr.Column(scale=7, min_width=280):
             sigma = gr.Slider(5, 75, 25, step=5, label="Noise level (sigma, of 255)")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
@@ -326,7 +375,10 @@ def build_gallery() -> None:
         label="Pictures", format="png", columns=4, height="auto", object_fit="contain", interactive=False, elem_classes="tiles"
     )
     table = gr.Dataframe(
-        headers=list(compare.COLUMNS), datatype=["str", "str", "number", "number", "number"], label="Numbers", interactive=False
+        headers=list(choices.COMPARED_COLUMNS),
+        datatype=["str", "str", "number", "number", "number"],
+        label="Numbers",
+        interactive=False,
     )
     download = gr.DownloadButton("Download CSV", interactive=False, size="md")
     event = button.click(
@@ -345,24 +397,39 @@ def build_gallery() -> None:
         api_visibility="private",
         show_progress="hidden",
     )
-    cancel.click(None, cancels=[event], queue=False)
+    noise, method, psnr = choices.CURVE_COLUMNS
+    curve_button = gr.Button("Plot PSNR against the noise level", size="md")
+    curve = gr.LinePlot(x=noise, y=psnr, color=method, label="The first photo at several noise levels", height=320)
+    plot = curve_button.click(
+        plot_curve,
+        [examples, seed, photos],
+        curve,
+        api_name="noise_curve",
+        concurrency_id="work",
+        concurrency_limit=1,
+    )
+    cancel.click(None, cancels=[event, plot], queue=False)
 
 
 def build_batch() -> None:
     gr.Markdown(
-        f"Up to {batch.MAX_FILES} photos, or a ZIP of them, come back as one ZIP. Files that fail are named.",
+        f"Up to {choices.MAX_FILES} photos, or a ZIP of them, come back as one ZIP. Files that fail are named.",
         elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
-            photos = gr.File(label="Photos, or a ZIP", file_count="multiple", file_types=[*UPLOADS, ".zip"], height=220)
+            photos = gr.File(label="Photos, or a ZIP", file_count="multiple", file_types=[*choices.UPLOADS, ".zip"], height=220)
             task = gr.Radio(["Restore", "Denoise", "Colorize"], value="Restore", label="What to do")
             suffix = gr.Radio([("PNG, without loss", ".png"), ("JPEG, smaller", ".jpg")], value=".png", label="Save as")
             button, cancel = build_buttons("Start")
         with gr.Column(scale=7, min_width=300):
             archive = gr.File(label="Results", interactive=False)
             table = gr.Dataframe(
-                headers=list(batch.COLUMNS), datatype=["str", "str", "number"], label="File by file", interactive=False, wrap=True
+                headers=list(choices.BATCH_COLUMNS),
+                datatype=["str", "str", "number"],
+                label="File by file",
+                interactive=False,
+                wrap=True,
             )
     event = button.click(
         run_batch,
@@ -395,6 +462,7 @@ def build() -> gr.Blocks:
     thumbnails = Path(tempfile.gettempdir(), "photo-restorer-thumbnails")
     colored, grey = write_thumbnails(thumbnails)
     gr.set_static_paths([thumbnails, EXAMPLES[0].path.parent])
+    page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(server.SWEEP_SECONDS, server.KEEP_SECONDS)) as page:
         gr.HTML(HEADER, padding=False)
         with gr.Tabs(overflow_behavior="wrap") as tabs:
@@ -421,7 +489,7 @@ def build() -> gr.Blocks:
 def launch(page: gr.Blocks, **options: Any) -> str:
     """Serve the page behind its guards, and give its address."""
     server.sweep_for_ever()
-    threading.Thread(target=run_alone, args=[work.load_models], name="load models", daemon=True).start()
+    threading.Thread(target=run_alone, args=[lambda: later.work.load_models()], name="load models", daemon=True).start()
     _, address, _ = page.launch(
         theme=theme.build_theme(),
         css_paths=theme.CSS,

@@ -1,11 +1,13 @@
 """The app's laws, through its endpoints: what a button does, what is refused, and that visitors never meet."""
 
 import http.client
+import json
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from app_server import serve
 from gradio_client import Client, handle_file
 from PIL import Image, ImageChops
 
-from web import server, work
+from web import choices, server, work
 from web.examples import EXAMPLES
 
 CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
@@ -53,6 +55,11 @@ def test_a_seed_is_a_noise(client: Client) -> None:
     assert first == second != other
 
 
+def test_the_page_offers_every_kind_of_noise_and_no_other() -> None:
+    assert list(choices.NOISES) == list(work.NOISES)
+    assert {name for names in choices.NOISES.values() for name in names} == set(choices.SETTINGS)
+
+
 def test_every_kind_of_noise_keeps_the_size(client: Client) -> None:
     for kind in work.NOISES:
         _, png, _, _ = client.predict(photo=handle_file(CAR), kind=kind, api_name="/add_noise")
@@ -79,6 +86,29 @@ def test_colorizing_measures_against_the_grey_picture(client: Client) -> None:
     red, green, blue = Image.open(pair[0]).split()
     assert all(ImageChops.difference(first, second).getextrema()[1] <= 1 for first, second in ((red, green), (green, blue)))
     assert Image.open(png).mode == "RGB"
+
+
+def test_a_hint_colours_its_surroundings(client: Client, tmp_path: Path) -> None:
+    Image.new("L", (96, 96), 140).save(tmp_path / "grey.png")
+    reds = []
+    for hints in ([], [[48, 48, "#d02020"]]):
+        _, png, _, _ = client.predict(photo=handle_file(tmp_path / "grey.png"), hints=hints, api_name="/colorize")
+        red, _, blue = Image.open(png).getpixel((48, 48))
+        reds.append(red - blue)
+    assert reds[1] > reds[0]
+
+
+@pytest.mark.parametrize("hints", [[[500, 0, "#ffffff"]], [[0, 0, "no colour"]], [["x"]]])
+def test_a_wrong_hint_is_told(client: Client, hints: list[Any]) -> None:
+    with pytest.raises(Exception, match="hint"):
+        client.predict(photo=handle_file(CAR), hints=hints, api_name="/colorize")
+
+
+def test_more_noise_means_less_psnr(client: Client) -> None:
+    plot = client.predict(examples=["Car"], seed=0, api_name="/noise_curve")
+    table = json.loads(plot["plot"]) if "plot" in plot else plot
+    noisy = [psnr for _, method, psnr in table["data"] if method == "Noisy"]
+    assert noisy == sorted(noisy, reverse=True)
 
 
 def test_restoring_gives_a_grey_photo_colour(client: Client) -> None:
@@ -142,10 +172,15 @@ def test_originals_of_another_size_are_refused(client: Client, tmp_path: Path) -
 # What the server refuses
 
 
-def join(address: str, api_name: str, data: list[Any], session: str = "a") -> httpx.Response:
-    config = httpx.get(f"{address}/config").json()
-    index = next(fn["id"] for fn in config["dependencies"] if fn["api_name"] == api_name)
+def join(address: str, data: list[Any], session: str) -> httpx.Response:
+    """Queue for /restore, as the page does."""
+    index = next(fn["id"] for fn in config(address)["dependencies"] if fn["api_name"] == "restore")
     return httpx.post(f"{address}/gradio_api/queue/join", json={"data": data, "fn_index": index, "session_hash": session})
+
+
+@cache
+def config(address: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{address}/config").json())
 
 
 @pytest.mark.parametrize(
@@ -157,14 +192,14 @@ def join(address: str, api_name: str, data: list[Any], session: str = "a") -> ht
     ],
 )
 def test_pictures_by_address_are_refused(address: str, file: dict[str, str]) -> None:
-    response = join(address, "restore", [file | {"meta": {"_type": "gradio.FileData"}}, 1, 1])
+    response = join(address, [file | {"meta": {"_type": "gradio.FileData"}}, 1, 1], "elsewhere")
     assert response.status_code == 400
     assert "Upload the picture" in response.text
 
 
 def test_a_path_outside_the_uploads_is_refused(address: str) -> None:
     data = [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, 1, 1]
-    event = join(address, "restore", data, "outside").json()
+    event = join(address, data, "outside").json()
     with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=outside", timeout=30) as stream:
         assert event
         assert any("process_completed" in line and '"success":false' in line for line in stream.iter_lines())
@@ -264,8 +299,13 @@ def test_a_cancelled_job_frees_the_worker(client: Client, monkeypatch: pytest.Mo
 
 def test_a_full_queue_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(work, "restore_photo", lambda *_: release.wait(60))
-    answers = [join(address, "restore", [None, 1, 1], f"visitor-{number}") for number in range(50)]
+
+    def wait(*_: Any) -> None:
+        release.wait(60)
+        raise ValueError("done")
+
+    monkeypatch.setattr(work, "restore_photo", wait)
+    answers = [join(address, [None, 1, 1], f"visitor-{number}") for number in range(50)]
     release.set()
     accepted = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 503]

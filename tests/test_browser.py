@@ -1,11 +1,13 @@
 """The page's laws, in a real browser: a visitor's way through every tab, on a desktop and on a phone."""
 
 import io
-import json
 import re
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from app_server import serve
@@ -123,6 +125,22 @@ def test_colour_is_measured_against_grey(context: BrowserContext, address: str) 
     assert read_score(page, "PSNR now") - read_score(page, "PSNR grey") == pytest.approx(read_score(page, "Gain"), abs=0.011)
 
 
+def test_the_brush_places_and_takes_back_a_colour(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "colorize")
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    opened(page).get_by_role("button", name="Colour brush").click()
+    canvas = page.locator("#canvas img")
+    expect(canvas).to_be_visible(timeout=SECONDS)
+    before = canvas.get_attribute("src")
+    canvas.click(position={"x": 60, "y": 60})
+    expect(canvas).not_to_have_attribute("src", str(before), timeout=SECONDS)
+    marked = canvas.get_attribute("src")
+    press(page, "Undo")
+    expect(canvas).not_to_have_attribute("src", str(marked), timeout=SECONDS)
+    press(page, "Colorize")
+    read_score(page, "Time")
+
+
 def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "gallery")
     press(page, "Compare")
@@ -172,24 +190,49 @@ def test_two_visitors_see_their_own(browser: Browser, address: str, tmp_path: Pa
         context.close()
 
 
+UNNAMED_BUTTONS = """[...document.querySelectorAll("button")]
+    .filter(button => button.offsetParent && !button.innerText.trim() && !button.ariaLabel && !button.title)
+    .map(button => button.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_every_tab_fits_and_fetches_nothing_from_elsewhere(browser: Browser, address: str, size: str) -> None:
+def test_every_tab_fits_is_named_and_fetches_nothing_from_elsewhere(browser: Browser, address: str, size: str) -> None:
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height})
-    elsewhere: list[str] = []
-    context.on(
-        "request",
-        lambda request: elsewhere.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None,
-    )
-    for tab in ("restore", "denoise", "colorize", "noise", "gallery", "batch", "about"):
-        page = visit(context, address, tab)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        assert page.title() == "Photo Restorer"
-        unnamed = page.evaluate(
-            "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && !b.ariaLabel && !b.title)"
-            ".map(b => b.outerHTML.slice(0, 200))"
-        )
-        assert not unnamed, json.dumps(unnamed)
-        page.close()
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = visit(context, address, "restore")
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        expect(opened(page)).to_have_attribute("id", str(tab.get_attribute("aria-controls")))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab.inner_text()
+        assert page.evaluate(UNNAMED_BUTTONS) == [], tab.inner_text()
+    assert page.title() == "Photo Restorer"
+    assert page.url.endswith("?tab=about")
     context.close()
-    assert not elsewhere
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def test_cancel_gives_the_next_visitor_the_turn(context: BrowserContext, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    def endless(*_: Any, progress: Any, **__: Any) -> None:
+        started.set()
+        try:
+            while True:
+                progress(0.5)
+                time.sleep(0.02)
+        finally:
+            stopped.set()
+
+    page = visit(context, address, "denoise")
+    upload(page.locator("#denoise-photo"), CAR)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", endless)
+        press(page, "Denoise")
+        assert started.wait(30)
+        press(page, "Cancel")
+        assert stopped.wait(2)
+        expect(opened(page).get_by_text("Working")).to_be_hidden()
+    press(page, "Denoise")
+    read_score(page, "Time")

@@ -7,27 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from PIL import Image
 
 import restore
 from restore.images import ImageError, Picture, open_picture, save_picture
-from web.files import MAX_PIXELS, new_folder
-from web.work import Report
+from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report
+from web.files import new_folder
 
-MAX_FILES = 50
 MAX_FILE_BYTES = 64 << 20  # of one unpacked file
-COLUMNS = ("File", "Result", "Seconds")
-
-Row = tuple[str, str, float | None]
-
-
-class Batch(NamedTuple):
-    """The ZIP, or None if nothing came out well, and a line for every file."""
-
-    zip: str | None
-    rows: list[Row]
 
 
 TASKS: dict[str, Callable[..., Image.Image]] = {
@@ -44,7 +32,7 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
         raise ImageError(f"choose 1 to {MAX_FILES} photos, or a ZIP with as many")
     work = TASKS[task]
     folder = new_folder()
-    rows: list[Row] = []
+    rows: list[BatchRow] = []
     names: set[str] = set()
     done = 0
     with zipfile.ZipFile(folder / "restored.zip", "w") as archive:

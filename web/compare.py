@@ -4,7 +4,6 @@ import csv
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image
 from torch import Generator, Tensor
@@ -17,24 +16,11 @@ from restore.metrics import ssim
 from restore.noise import gaussian
 from restore.pipeline import estimate_sigma
 from web.baselines import median, non_local_means
+from web.choices import COMPARED_COLUMNS, MAX_PHOTOS, MAX_SIDE, ComparedRow, Comparison, CurvePoint, Report
 from web.files import new_folder, open_photo, to_image, write_png
 from web.scores import SSIM_WINDOW, round_psnr
-from web.work import Report
 
-MAX_PHOTOS = 6
-MAX_SIDE = 512  # of a photo in the gallery; larger ones are shrunk, so that six of them take seconds
 CURVE_SIGMAS = (5, 10, 15, 25, 35, 50)  # on the 0 to 255 scale
-
-Row = tuple[str, str, float, float | None, float | None]  # photo, method, PSNR, SSIM, seconds
-COLUMNS = ("Photo", "Method", "PSNR (dB)", "SSIM", "Seconds")
-
-
-class Comparison(NamedTuple):
-    """Captioned pictures, the table below them, and the table as a file."""
-
-    tiles: list[tuple[str, str]]
-    rows: list[Row]
-    csv: str
 
 
 def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Comparison:
@@ -42,7 +28,7 @@ def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Compar
     if not 1 <= len(paths) <= MAX_PHOTOS:
         raise ImageError(f"choose 1 to {MAX_PHOTOS} photos; there are {len(paths)}")
     tiles: list[tuple[str, str]] = []
-    rows: list[Row] = []
+    rows: list[ComparedRow] = []
     for index, path in enumerate(paths):
         truth = _shrunk(open_photo(path).rgb)
         name = Path(path).stem
@@ -55,14 +41,14 @@ def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Compar
     return Comparison(tiles, rows, _write_csv(rows))
 
 
-def noise_curve(path: str, seed: int, report: Report) -> list[tuple[float, str, float]]:
+def noise_curve(paths: list[str], seed: int, report: Report) -> list[CurvePoint]:
     """PSNR against the noise level, as (sigma, method, PSNR), for the methods that remove noise."""
-    truth = _shrunk(open_photo(path).rgb)
-    points: list[tuple[float, str, float]] = []
+    truth = _shrunk(open_photo(paths[0] if paths else None).rgb)
+    points: list[CurvePoint] = []
     for index, sigma in enumerate(CURVE_SIGMAS):
         for method, picture, _ in _denoisers(truth, sigma / 255, seed):
             points.append((sigma, method, round_psnr(picture, truth)))
-            report((index + len(points) % 4 / 4) / len(CURVE_SIGMAS))
+        report((index + 1) / len(CURVE_SIGMAS))
     return points
 
 
@@ -109,8 +95,8 @@ def _png(rgb: Tensor) -> str:
     return write_png(to_image(rgb), "picture.png")
 
 
-def _write_csv(rows: list[Row]) -> str:
+def _write_csv(rows: list[ComparedRow]) -> str:
     path = new_folder() / "comparison.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+        csv.writer(file).writerows([COMPARED_COLUMNS, *rows])
     return str(path)

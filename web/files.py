@@ -7,10 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from restore.images import ImageError, Picture, open_picture, save_picture
+from web.choices import MAX_PIXELS
 from web.server import FOLDER
-
-MAX_PIXELS = 50_000_000  # width x height of a picture in the app
-UPLOADS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".bmp", ".gif")
 
 
 def open_photo(path: str | None, what: str = "photo") -> Picture:

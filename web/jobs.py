@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import gradio as gr
 
+from web.choices import Report
+
 logger = logging.getLogger(__name__)
 
 QUEUE_SIZE = 8  # visitors waiting; the next is told to try again
 MAX_JOB_SECONDS = 600
 
 T = TypeVar("T")
-Report = Callable[[float], None]
-"""What the work calls with its fraction done; it raises when the work should stop."""
 
 _turn = threading.Lock()  # gradio frees its slot on a cancel while the thread goes on; this one is free when the work has ended
 
@@ -82,6 +82,7 @@ async def run_job(work: Callable[[Report], T], request: gr.Request, progress: gr
 
 def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.Progress) -> T:
     """Do the work under the lock, and turn whatever goes wrong into words for the page, which takes them for HTML."""
+    progress(0, desc="Waiting for the turn")
     with _turn:
         try:
             report = _reporter(stop, progress)

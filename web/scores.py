@@ -1,22 +1,12 @@
 """The numbers under a result, for the page and for the API alike."""
 
-from typing import TypedDict
-
 from torch import Tensor
 
 from restore.images import ImageError
 from restore.metrics import psnr, ssim
+from web.choices import Score
 
 SSIM_WINDOW = 11
-
-
-class Score(TypedDict):
-    """One number: what it is, how much, of what; `role` is how the page shows it ("before", "after", "plain" or "note")."""
-
-    name: str
-    value: float | str
-    unit: str
-    role: str
 
 
 def compare_with_truth(before: Tensor, after: Tensor, truth: Tensor, before_name: str) -> list[Score]:

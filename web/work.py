@@ -5,11 +5,9 @@ Every function takes `report` last and calls it with the fraction done; it raise
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from PIL import Image, ImageColor
+from PIL import Image
 from torch import Generator, Tensor
 
 import restore
@@ -17,25 +15,12 @@ from restore.color import grey
 from restore.images import Picture, open_picture, save_picture
 from restore.noise import MIXTURES, camera, correlated, gaussian, grey_gaussian, jpeg, poisson, salt_and_pepper, speckle
 from restore.pipeline import Hint, estimate_sigma, is_colourless
+from web.brush import MAX_HINTS, Mark, parse_color
+from web.choices import NoiseSettings, Report, Result, Score
 from web.files import name_of, new_folder, open_photo, to_image, write_png
-from web.scores import Score, compare_with_truth, noise_score, notes, round_psnr, time_score
+from web.scores import compare_with_truth, noise_score, notes, round_psnr, time_score
 
-Report = Callable[[float], None]
-
-DENOISER, COLORIZER = "denoiser-photo", "colorizer-photo"
-
-
-MAX_HINTS = 200
 NOISY_SEED = 7  # of the noise on the examples
-
-
-class Result(NamedTuple):
-    """What a tab shows: before and after for the slider, the two downloads, and the numbers."""
-
-    pair: tuple[str, str]
-    png: str
-    jpeg: str
-    scores: list[Score]
 
 
 def load_models() -> None:
@@ -54,7 +39,7 @@ def restore_photo(path: str, strength: float, vividness: float, report: Report) 
     return _result(picture, image, path, "-restored", [noise_score(estimate_sigma(picture.rgb))], start)
 
 
-def denoise_photo(path: str, truth_path: str, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
+def denoise_photo(path: str, truth_path: str | None, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
     """Remove the noise, and measure it where the clean original is known."""
     picture = open_photo(path)
     truth = open_photo(truth_path, "clean original").rgb if truth_path else None
@@ -66,7 +51,7 @@ def denoise_photo(path: str, truth_path: str, model: str, strength: float, self_
     return _result(picture, image, path, "-denoised", scores, start)
 
 
-def colorize_photo(path: str, model: str, vividness: float, hints: list[list[Any]] | None, report: Report) -> Result:
+def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | None, report: Report) -> Result:
     """Bring colour to a grey photo; a photo in colour is made grey first, and then is the truth to measure by."""
     picture = open_photo(path)
     start = time.monotonic()
@@ -78,12 +63,12 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[list[Any
     return _result(picture, image, path, "-colorized", scores, start, to_image(before))
 
 
-def _parse_hints(hints: list[list[Any]]) -> list[Hint]:
+def _parse_hints(marks: list[Mark]) -> list[Hint]:
     """Turn [x, y, "#rrggbb"] from the page into hints as the library takes them."""
     try:
-        return [(x, y, ImageColor.getrgb(color)[:3]) for x, y, color in hints[:MAX_HINTS]]
+        return [(x, y, parse_color(color)) for x, y, color in marks[:MAX_HINTS]]
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(hints)[:60]}') from error
+        raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(marks)[:60]}') from error
 
 
 def _result(
@@ -109,47 +94,19 @@ def _result(
 # Noise on purpose
 
 
-@dataclass(frozen=True)
-class NoiseSettings:
-    """The sliders of Add noise; each kind of noise reads its own."""
+Noise = Callable[[Tensor, NoiseSettings, Generator], Tensor]
 
-    sigma: float  # standard deviation on the 0 to 255 scale
-    percent: float  # of the pixels
-    photons: float  # at white
-    quality: int  # of JPEG, 1 to 100
-    radius: float  # of a blotch, in pixels
-
-
-SETTINGS: dict[str, tuple[str, tuple[float, float, float, float]]] = {  # label; least, most, usual, step
-    "sigma": ("Strength (sigma, of 255)", (1, 100, 25, 1)),
-    "percent": ("Share of the pixels (%)", (0.1, 30, 2, 0.1)),
-    "photons": ("Photons at white", (5, 1000, 50, 5)),
-    "quality": ("JPEG quality", (1, 95, 15, 1)),
-    "radius": ("Size of the blotches (pixels)", (0.5, 3, 1, 0.1)),
-}
-
-
-@dataclass(frozen=True)
-class NoiseKind:
-    """One kind of noise, and the names of the settings that it reads."""
-
-    settings: tuple[str, ...]
-    add: Callable[[Tensor, NoiseSettings, Generator], Tensor]
-
-
-NOISES: dict[str, NoiseKind] = {
-    "Gaussian": NoiseKind(("sigma",), lambda clean, use, draw: gaussian(clean, use.sigma / 255, draw, clip=True)),
-    "Salt and pepper": NoiseKind(("percent",), lambda clean, use, draw: salt_and_pepper(clean, use.percent / 100, draw)),
-    "Poisson (few photons)": NoiseKind(("photons",), lambda clean, use, draw: poisson(clean, use.photons, draw, clip=True)),
-    "Speckle": NoiseKind(("sigma",), lambda clean, use, draw: speckle(clean, use.sigma / 255, draw, clip=True)),
-    "Film grain": NoiseKind(("sigma",), lambda clean, use, draw: grey_gaussian(clean, use.sigma / 255, draw, clip=True)),
-    "Blotches": NoiseKind(
-        ("sigma", "radius"), lambda clean, use, draw: correlated(clean, use.sigma / 255, draw, radius=use.radius, clip=True)
-    ),
-    "Camera in the dark": NoiseKind(("photons",), lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw)),
-    "JPEG": NoiseKind(("quality",), lambda clean, use, _: jpeg(clean, use.quality)),
-    "The paper's, CIFAR-10": NoiseKind((), lambda clean, _, draw: MIXTURES["paper-cifar10"](clean, draw)),
-    "The paper's, ImageNet": NoiseKind((), lambda clean, _, draw: MIXTURES["paper-imagenet64"](clean, draw)),
+NOISES: dict[str, Noise] = {
+    "Gaussian": lambda clean, use, draw: gaussian(clean, use.sigma / 255, draw, clip=True),
+    "Salt and pepper": lambda clean, use, draw: salt_and_pepper(clean, use.percent / 100, draw),
+    "Poisson (few photons)": lambda clean, use, draw: poisson(clean, use.photons, draw, clip=True),
+    "Speckle": lambda clean, use, draw: speckle(clean, use.sigma / 255, draw, clip=True),
+    "Film grain": lambda clean, use, draw: grey_gaussian(clean, use.sigma / 255, draw, clip=True),
+    "Blotches": lambda clean, use, draw: correlated(clean, use.sigma / 255, draw, radius=use.radius, clip=True),
+    "Camera in the dark": lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw),
+    "JPEG": lambda clean, use, _: jpeg(clean, use.quality),
+    "The paper's, CIFAR-10": lambda clean, _, draw: MIXTURES["paper-cifar10"](clean, draw),
+    "The paper's, ImageNet": lambda clean, _, draw: MIXTURES["paper-imagenet64"](clean, draw),
 }
 
 
@@ -157,7 +114,7 @@ def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: 
     """Spoil a clean photo on purpose; the same seed gives the same noise."""
     picture = open_photo(path)
     start = time.monotonic()
-    noisy = NOISES[kind].add(picture.rgb, settings, Generator().manual_seed(seed))
+    noisy = NOISES[kind](picture.rgb, settings, Generator().manual_seed(seed))
     report(0.5)
     image = picture.to_pil(noisy)
     stored = open_picture(image).rgb  # clipped and rounded, as every stored picture is

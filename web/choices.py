@@ -1,0 +1,104 @@
+"""What the page offers and shows, without anything heavy: the page is there seconds before torch is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict
+
+Report = Callable[[float], None]
+"""What the work calls with its fraction done; it raises when the work should stop."""
+
+UPLOADS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".bmp", ".gif")
+MAX_PIXELS = 50_000_000  # width x height of a picture in the app
+MAX_FILES = 50  # of a batch
+MAX_PHOTOS = 6  # of a comparison
+MAX_SIDE = 512  # of a photo in a comparison; larger ones are shrunk, so that six of them take seconds
+
+DENOISER, COLORIZER = "denoiser-photo", "colorizer-photo"
+PAPER = (("The paper's network, CIFAR-10 (32 px)", "cifar10"), ("The paper's network, ImageNet (64 px)", "imagenet64"))
+DENOISERS = [("Photographs of any size", DENOISER), *((label, f"denoiser-{data}") for label, data in PAPER)]
+COLORIZERS = [("Photographs of any size", COLORIZER), *((label, f"colorizer-{data}") for label, data in PAPER)]
+
+NOISES: dict[str, tuple[str, ...]] = {  # the settings that each kind reads
+    "Gaussian": ("sigma",),
+    "Salt and pepper": ("percent",),
+    "Poisson (few photons)": ("photons",),
+    "Speckle": ("sigma",),
+    "Film grain": ("sigma",),
+    "Blotches": ("sigma", "radius"),
+    "Camera in the dark": ("photons",),
+    "JPEG": ("quality",),
+    "The paper's, CIFAR-10": (),
+    "The paper's, ImageNet": (),
+}
+SETTINGS: dict[str, tuple[str, tuple[float, float, float, float]]] = {  # label; least, most, usual, step
+    "sigma": ("Strength (sigma, of 255)", (1, 100, 25, 1)),
+    "percent": ("Share of the pixels (%)", (0.1, 30, 2, 0.1)),
+    "photons": ("Photons at white", (5, 1000, 50, 5)),
+    "quality": ("JPEG quality", (1, 95, 15, 1)),
+    "radius": ("Size of the blotches (pixels)", (0.5, 3, 1, 0.1)),
+}
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The sliders of Add noise; each kind of noise reads its own."""
+
+    sigma: float  # standard deviation on the 0 to 255 scale
+    percent: float  # of the pixels
+    photons: float  # at white
+    quality: int  # of JPEG, 1 to 100
+    radius: float  # of a blotch, in pixels
+
+
+class Score(TypedDict):
+    """One number: what it is, how much, of what; `role` is how the page shows it ("before", "after", "plain" or "note")."""
+
+    name: str
+    value: float | str
+    unit: str
+    role: str
+
+
+class Result(NamedTuple):
+    """What a tab shows: before and after for the slider, the two downloads, and the numbers."""
+
+    pair: tuple[str, str]
+    png: str
+    jpeg: str
+    scores: list[Score]
+
+
+ComparedRow = tuple[str, str, float, float | None, float | None]
+COMPARED_COLUMNS = ("Photo", "Method", "PSNR (dB)", "SSIM", "Seconds")
+
+
+class Comparison(NamedTuple):
+    """Captioned pictures, the table below them, and the table as a file."""
+
+    tiles: list[tuple[str, str]]
+    rows: list[ComparedRow]
+    csv: str
+
+
+CurvePoint = tuple[float, str, float]
+CURVE_COLUMNS = ("Noise level (sigma, of 255)", "Method", "PSNR (dB)")
+
+BatchRow = tuple[str, str, float | None]
+BATCH_COLUMNS = ("File", "Result", "Seconds")
+
+
+class Batch(NamedTuple):
+    """The ZIP, or None if nothing came out well, and a line for every file."""
+
+    zip: str | None
+    rows: list[BatchRow]
+
+
+Base = tuple[str, float]  # a small grey copy of a photo, and its scale against the photo
+
+
+class Canvas(NamedTuple):
+    """A photo to put colours on: what is shown, and what it is drawn from."""
+
+    shown: str
+    base: Base
