@@ -39,6 +39,9 @@ class Errors:
     def add(self, picture: Tensor, truth: Tensor) -> None:
         self.batches.append(mse(picture, truth).clamp_min(1e-10))  # 100 dB at most, so that an exact picture has a number
 
+    def __len__(self) -> int:
+        return sum(len(batch) for batch in self.batches)
+
     def per_image(self) -> float:
         return psnr_of_mse(torch.cat(self.batches)).mean().item()
 
@@ -49,6 +52,11 @@ class Errors:
 def to_8_bit(picture: Tensor) -> Tensor:
     """Clamp and round to the 256 levels of a stored picture."""
     return (picture.clamp(0, 1) * 255).round() / 255
+
+
+def title(dataset: str) -> str:
+    """A Hub id as it is, a folder by its name."""
+    return Path(dataset).name if Path(dataset).is_dir() else dataset
 
 
 def folder_pictures(folder: Path) -> Iterator[Tensor]:
@@ -75,6 +83,7 @@ def denoising_table(name: str, model_name: str, caption: str, model: Denoiser, p
     rows: list[Row] = [(method, e.per_image(), e.pooled()) for method, e in errors.items()]
     if name in PAPER_PSNR:
         rows.append(("the paper, as printed", PAPER_PSNR[name], "-"))
+    caption = f"{caption}, {len(errors[model_name])} pictures"
     return Table(name, model_name, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), tuple(rows))
 
 
@@ -136,6 +145,7 @@ def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[T
         "colourfulness, % of truth",
         "CIEDE2000",
     )
+    caption = f"{caption}, {len(baseline)} pictures"
     hint_rows = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in hinted.items())
     return [
         Table(name, name, caption, columns, tuple(rows)),
@@ -168,13 +178,13 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
             batches = split_batches(dataset, options.limit)
             pairs = ((paper_mixture(clean, generator, fraction=fraction), clean) for clean in batches)
             name = f"denoiser-{key}"
-            caption = f"Table {paper_table}: {dataset}, sigma 0.125 and {fraction:.0%} salt and pepper"
+            caption = f"Table {paper_table}: {title(dataset)}, sigma 0.125 and {fraction:.0%} salt and pepper"
             yield denoising_table(name, name, caption, Denoiser.from_pretrained(name), pairs)
     for key, where in (("cifar10", "Table III: "), ("imagenet64", "Table IV: "), ("photo", "")):
         if dataset := getattr(options, key):
             name = f"colorizer-{key}"
             batches = split_batches(dataset, options.limit, 20)
-            yield from colour_tables(name, f"{where}colour on {dataset}", Colorizer.from_pretrained(name), batches)
+            yield from colour_tables(name, f"{where}colour on {title(dataset)}", Colorizer.from_pretrained(name), batches)
 
 
 def main() -> None:
