@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
 from restore.models.hub import HubModel
-from train.data import Pictures, View
+from train.data import Pictures, PictureStream, View
 from train.denoise import DenoiseRecipe, DenoiseTask
 from train.loop import fit
 from train.recipe import run
@@ -78,13 +78,21 @@ class StoppingTask(DenoiseTask):
         return super().loss(model, clean, generator)
 
 
-def train(out: Path, *, stop_at: int | None = None, network: dict[str, Any] = TINY, **changes: Any) -> HubModel:
+def train(
+    out: Path,
+    *,
+    stop_at: int | None = None,
+    network: dict[str, Any] = TINY,
+    data: tuple[Pictures | PictureStream, Any] | None = None,
+    **changes: Any,
+) -> HubModel:
     """Train as RECIPE says but for `changes`; `stop_at` ends the run in that batch."""
     recipe = dataclasses.replace(RECIPE, out=str(out), **changes)
     rank, _, batch = os.environ.get(KILL_AT, "-1:0").partition(":")
     task = StoppingTask(recipe, stop_at, int(batch) if os.environ.get("RANK") == rank else None)
     set_seed(recipe.seed)
-    return fit(recipe, Denoiser(**network), Pictures(TRAIN, View(turns=True, seed=recipe.seed)), VALIDATION, task)
+    pictures, validation = data or (Pictures(TRAIN, View(turns=True, seed=recipe.seed)), VALIDATION)
+    return fit(recipe, Denoiser(**network), pictures, validation, task)
 
 
 def main(recipe: DenoiseRecipe) -> None:

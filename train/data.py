@@ -337,7 +337,7 @@ def to_float(pictures: list[Tensor]) -> Tensor:
 
 def tally(skipped: Mapping[str, str]) -> str:
     """How many pictures were skipped for what reason, in a line."""
-    reasons = Counter(reason.partition(":")[0] for reason in skipped.values())
+    reasons = Counter(reason.partition(":")[0] for reason in sorted(skipped.values()))
     return f"skipped {len(skipped)} pictures: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
 
 

@@ -1,0 +1,214 @@
+"""Data as users have it: columns found by type, bad pictures skipped and counted, streams shared out without repeats."""
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import Dataset, Image
+from PIL import Image as PILImage
+from small_training import SIDE, picture, png, split, train, write_folder
+from torch import Tensor
+
+from train.data import (
+    Batch,
+    DataError,
+    KeySampler,
+    Pictures,
+    PictureStream,
+    View,
+    decode,
+    open_pictures,
+    open_splits,
+    open_streams,
+    tally,
+)
+from train.denoise import DenoiseRecipe
+
+datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # it waits five seconds after every epoch of a shuffled stream
+ENCODED = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def in_format(kind: str, image: PILImage.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def flat(number: int) -> bytes:
+    """A picture that says its number: red / 8 + 32 * (green / 8), in levels of 8."""
+    return in_format("PNG", PILImage.new("RGB", (SIDE, SIDE), (number % 32 * 8, number // 32 * 8, 200)))
+
+
+def numbers(batches: list[Batch]) -> list[int]:
+    levels = torch.cat([batch.clean for batch in batches])[:, :2, 0, 0].mul(255 / 8).round().int()
+    return [int(red + 32 * green) for red, green in levels]
+
+
+def write_parquet(folder: Path, files: list[bytes], shards: int = 1, name: str = "train", column: str = "image") -> Path:
+    folder.mkdir(exist_ok=True)
+    for shard in range(shards):
+        rows = [{"bytes": file, "path": None} for file in files[shard::shards]]
+        table = pa.table({column: pa.array(rows, type=ENCODED), "label": list(range(len(rows)))})
+        pq.write_table(table, folder / f"{name}-{shard:05d}-of-{shards:05d}.parquet")
+    return folder
+
+
+GREY = in_format("PNG", PILImage.new("L", (SIDE, SIDE), 90))
+GREY_IN_COLOUR = in_format("PNG", PILImage.new("RGB", (SIDE, SIDE), (90, 90, 90)))
+CORRUPT = png(1)[:60]
+SMALL = in_format("PNG", PILImage.new("RGB", (3, 40), (1, 2, 3)))
+
+
+@pytest.mark.parametrize("kind", ["declared", "encoded", "binary"])
+def test_the_column_is_found_by_its_type(kind: str, tmp_path: Path) -> None:
+    files = [png(seed) for seed in range(40)]
+    if kind == "declared":
+        Dataset.from_dict({"id": list(range(40)), "Photo": [{"bytes": f, "path": None} for f in files]}).cast_column(
+            "Photo", Image()
+        ).to_parquet(tmp_path / "train.parquet")
+    elif kind == "encoded":
+        write_parquet(tmp_path, files, column="pixels")
+    else:
+        pq.write_table(pa.table({"jpg": pa.array(files, pa.binary()), "label": list(range(40))}), tmp_path / "train.parquet")
+    training, validation = open_splits(str(tmp_path))
+    assert training.column_names == validation.column_names == ["image"]
+    assert (len(training), len(validation)) == (38, 2)
+    shown = {decode(row["image"]).tobytes() for part in (training, validation) for row in part}
+    assert shown == {np.asarray(picture(seed)).tobytes() for seed in range(40)}
+
+
+def test_without_one_column_of_pictures_the_error_names_the_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", "b"], "label": [1, 2]}), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"one image column.*text.*label"):
+        open_splits(str(tmp_path))
+
+
+def test_bad_pictures_are_skipped_and_counted() -> None:
+    files = [png(0), GREY, CORRUPT, SMALL, png(1), b"", GREY_IN_COLOUR]
+    pictures = Pictures(split(files), View(patch=8, colour=True))
+    batches = list(pictures.batches(range(6), batch_size=7))
+    assert len(batches) == 6
+    skipped = {name: reason for batch in batches for name, reason in batch.skipped.items()}
+    assert tally(skipped) == "skipped 5 pictures: 2 corrupt, 2 grey, 1 smaller than 8 pixels"
+
+
+def test_bad_pictures_in_a_parquet_row_without_a_picture(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"image": pa.array([{"bytes": png(0), "path": None}, None] * 30, type=ENCODED)}), tmp_path / "train.parquet"
+    )
+    training, _ = open_splits(str(tmp_path))
+    batches = list(Pictures(training, View()).batches(range(3), batch_size=len(training)))
+    assert {reason for batch in batches for reason in batch.skipped.values()} == {"corrupt: missing"}
+
+
+def test_nothing_but_bad_pictures_is_an_error() -> None:
+    with pytest.raises(DataError, match="2 grey"):
+        next(Pictures(split([GREY, GREY]), View()).batches(range(1), 1))
+
+
+def test_skipped_pictures_do_not_stop_a_run_and_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_folder(tmp_path / "data", train=8, validation=3)
+    (data / "train/9998.png").write_bytes(GREY)
+    (data / "train/9999.png").write_bytes(CORRUPT)
+    (data / "validation/9999.png").write_bytes(CORRUPT)
+    recipe = DenoiseRecipe(dataset=str(data))
+    pictures, validation = open_pictures(recipe)
+    train(tmp_path / "run", data=(pictures, validation), batch_size=10)
+    assert "skipped 3 pictures: 2 corrupt, 1 grey" in capsys.readouterr().out
+
+
+def test_an_epoch_shows_each_picture_once_and_the_next_in_another_order() -> None:
+    pictures = Pictures(split([flat(number) for number in range(30)]), View())
+    first, second = (numbers(list(pictures.batches(range(start, start + 10), batch_size=3))) for start in (0, 10))
+    assert sorted(first) == sorted(second) == list(range(30))
+    assert first != second
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_batches_of_one(processes: int) -> None:
+    whole = list(KeySampler(50, 4, range(30), seed=3))
+    shares = [list(KeySampler(50, 4, range(rank, 30, processes), seed=3)) for rank in range(processes)]
+    assert [shares[batch % processes][batch // processes] for batch in range(30)] == whole
+
+
+def test_workers_do_not_change_what_is_seen() -> None:
+    def seen(workers: int) -> Tensor:
+        pictures = Pictures(split([png(seed, 24) for seed in range(10)]), View(patch=8, turns=True))
+        return torch.cat([batch.clean for batch in pictures.batches(range(6), 5, workers)])
+
+    assert torch.equal(seen(0), seen(2))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 numbered pictures, two of them grey, in four files, and a validation split."""
+    files = [flat(number) for number in range(1, 121)]
+    files[17:17] = [GREY]
+    files[88:88] = [CORRUPT]
+    folder = write_parquet(tmp_path_factory.mktemp("stream"), files, shards=4)
+    return write_parquet(folder, [flat(number) for number in range(200, 210)], name="validation")
+
+
+def stream(folder: Path) -> PictureStream:
+    training, has_held_out, _ = open_streams(str(folder), 4)
+    return PictureStream(training, View(seed=5), has_held_out)
+
+
+@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (2, 0), (3, 0), (2, 2)])
+def test_a_stream_is_shared_out_without_repeats(processes: int, workers: int, shards: Path) -> None:
+    seen: list[int] = []
+    for rank in range(processes):
+        batches = list(stream(shards).batches(range(rank, 36 // 3 * processes, processes), 6 // processes, workers))
+        seen += numbers(batches)
+    assert len(seen) == 72
+    counts = Counter(seen)
+    assert sum(count > 1 for count in counts.values()) <= 2  # a picture that stands in for a skipped one
+    assert max(counts.values()) <= 2
+
+
+def test_a_stream_shows_every_picture_and_counts_the_skipped(shards: Path) -> None:
+    batches = list(stream(shards).batches(range(61), 4))  # two epochs of 122
+    assert set(numbers(batches)) == set(range(1, 121))
+    skipped = {name: reason for batch in batches for name, reason in batch.skipped.items()}
+    assert Counter(reason.partition(":")[0] for reason in skipped.values()) == {"grey": 1, "corrupt": 1}
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_a_stream_resumes_where_it_was(workers: int, shards: Path) -> None:
+    whole = [batch.clean for batch in stream(shards).batches(range(1, 90, 2), 3, workers)]
+    for done in (4, 23):
+        rest = [batch.clean for batch in stream(shards).batches(range(1 + 2 * done, 90, 2), 3, workers)]
+        assert torch.equal(torch.cat(rest), torch.cat(whole[done:]))
+
+
+def test_a_stream_of_bad_pictures_ends_with_an_error(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path / "grey", [GREY] * 5)
+    write_parquet(folder, [GREY], name="validation")
+    with pytest.raises(DataError, match="no picture can be used"):
+        next(stream(folder).batches(range(1), 2))
+
+
+def test_a_stream_without_a_validation_split_holds_pictures_out(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path / "one", [flat(number) for number in range(1, 201)], shards=2)
+    training, has_held_out, records = open_streams(str(folder), 100)
+    held_out = {tuple(decode(record["image"])[0, 0, :2] // 8) for record in records}
+    assert 2 <= len(held_out) <= 30
+    seen = numbers(list(PictureStream(training, View(), has_held_out).batches(range(100), 4)))
+    assert not {(number % 32, number // 32) for number in seen} & held_out
+    assert len(set(seen)) == 200 - len(held_out)
+
+
+def test_a_folder_of_pictures_streams(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pictures", train=9, validation=3)
+    pictures, validation = open_pictures(DenoiseRecipe(dataset=str(folder), streaming=True, validation_pictures=2))
+    batches = list(pictures.batches(range(3), 3))
+    assert len({batch.clean[index].numpy().tobytes() for batch in batches for index in range(3)}) == 9
+    assert [decode(record["image"]).tobytes() for record in validation] == [
+        np.asarray(picture(seed)).tobytes() for seed in (1000, 1001)
+    ]

@@ -1,0 +1,167 @@
+"""The scripts as a user runs them, and the recipes' promises: gradients, rates, flags, cards."""
+
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_training import SIDE, write_folder
+from torch import Generator, nn
+
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+from train import checkpoint, colorize, denoise
+from train.card import CARD, command, eval_results, portable
+from train.loop import Ema, learning_rate, seed_of, steps_of
+from train.recipe import Recipe, TrainingError, parse
+from train.results import Table
+
+ROOT = Path(__file__).parents[1]
+SHORT = ["--steps", "2", "--batch_size", "2", "--validation_pictures", "3", "--warmup", "0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("data") / "pictures", train=8, validation=3)
+
+
+@pytest.mark.parametrize(("script", "kind"), [("denoise", Denoiser), ("colorize", Colorizer)])
+def test_a_script_trains_as_a_user_runs_it(script: str, kind: type[nn.Module], folder: Path, tmp_path: Path) -> None:
+    accelerate = str(Path(sys.executable).parent / "accelerate")
+    arguments = [f"train/{script}.py", "--dataset", str(folder), *SHORT, "--out", str(tmp_path)]
+    settings = {"HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(  # noqa: S603
+        [accelerate, "launch", *arguments],
+        cwd=ROOT,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step       2  psnr" in done.stdout
+    model = kind.from_pretrained(tmp_path / "final")
+    start = kind(**model._hub_mixin_config)
+    assert not torch.equal(model.tail.bias, start.tail.bias)
+    assert f"accelerate launch train/{script}.py --dataset pictures --batch_size 2" in (tmp_path / "final" / CARD).read_text()
+
+
+@pytest.mark.parametrize("script", [denoise, colorize])
+def test_the_paper_recipe_trains_the_paper_network(script: Any, folder: Path, tmp_path: Path) -> None:
+    script.main(parse(script.RECIPES, ["--recipe", "paper", "--dataset", str(folder), *SHORT, "--out", str(tmp_path)]))
+    weights = load_file(tmp_path / "final/model.safetensors")
+    assert weights["encoder.stem.weight"].shape[-2:] == (7, 7)
+    assert {len(weights[f"encoder.stages.{level}.0.conv1.weight"]) for level in range(3)} == {64, 128, 256}
+    assert "encoder.stages.0.0.norm1.running_mean" in weights
+    found = checkpoint.load_newest(tmp_path)
+    assert found is not None
+    assert found[1]["recipe"]["optimizer"] == "adam"
+    assert found[1]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("network", "hint_share"), [("small", 0.0), ("small", 0.5), ("photo", 0.0), ("photo", 0.5), ("paper", 0.0)]
+)
+def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
+    network: str, hint_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(colorize.timm, "create_model", create_without_download(colorize.timm.create_model))
+    recipe = colorize.ColorizeRecipe(network=network, hint_share=hint_share)
+    model = colorize.build(recipe).train()
+    task = colorize.ColorizeTask(recipe, model)
+    task.loss(model, torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0)), Generator().manual_seed(0)).backward()
+    assert not [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+
+
+def create_without_download(create: Any) -> Any:
+    """timm's factory, with random weights in place of the Hub's."""
+    return lambda name, **options: create(name, **options | {"pretrained": False})
+
+
+def test_a_frozen_encoder_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colorize.timm, "create_model", create_without_download(colorize.timm.create_model))
+    model = colorize.build(colorize.ColorizeRecipe(network="photo", train_encoder=False))
+    assert not any(weight.requires_grad for weight in model.encoder.body.parameters())
+    assert all(weight.requires_grad for weight in model.decoder.parameters())
+
+
+def test_rates_follow_the_paper_and_the_cosine() -> None:
+    paper = Recipe(schedule="exponential", warmup=0, lr=1e-3, beta=0.05)
+    assert learning_rate(paper, 300, 1000, 100) == pytest.approx(1e-3 * math.exp(-0.05 * 3))
+    cosine = Recipe(schedule="cosine", warmup=10, lr=1.0)
+    rates = [learning_rate(cosine, step, 100, 50) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_steps_count_epochs_over_all_processes() -> None:
+    assert steps_of(Recipe(epochs=3, batch_size=10, accumulate=2), 1000, processes=5) == (30, 10)
+    assert steps_of(Recipe(steps=7), None, processes=1) == (7, math.inf)
+    with pytest.raises(TrainingError, match="--steps"):
+        steps_of(Recipe(), None, processes=1)
+
+
+def test_the_average_follows_its_formula() -> None:
+    model = Denoiser(widths=(8, 16), depths=(1, 1))
+    start = model.tail.bias.detach().clone()
+    ema = Ema(model, 0.5)
+    with torch.no_grad():
+        model.tail.bias += 1
+    for step in (100, 101):
+        ema.update(model, step)
+    torch.testing.assert_close(ema.state["tail.bias"], start + 0.75)
+
+
+def test_seeds_of_neighbours_differ() -> None:
+    assert len({seed_of(seed, batch) for seed in range(20) for batch in range(20)}) == 400
+
+
+def test_a_flag_overrides_its_recipe_and_no_flag_changes_it() -> None:
+    for recipes in (denoise.RECIPES, colorize.RECIPES):
+        for name, recipe in recipes.items():
+            assert parse(recipes, ["--recipe", name]) == recipe
+    assert parse(denoise.RECIPES, ["--recipe", "paper", "--lr", "0.5", "--resume"]) == dataclasses.replace(
+        denoise.RECIPES["paper"], lr=0.5, resume=True
+    )
+
+
+def test_the_command_of_a_card_trains_by_the_same_recipe() -> None:
+    recipe = dataclasses.replace(colorize.RECIPES["photo"], dataset="photos", train_encoder=False, lr=0.5)
+    start, _, flags = command(recipe).partition(" train/colorize.py ")
+    assert start == "accelerate launch"
+    assert parse({"plain": colorize.ColorizeRecipe()}, flags.split()) == recipe
+
+
+def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    assert portable(str(tmp_path / "photos")) == "photos"
+    assert portable("uoft-cs/cifar10") == "uoft-cs/cifar10"
+
+
+def test_the_model_index_holds_what_was_measured_of_the_network_alone() -> None:
+    rows = (("noisy", 17.0), ("denoiser-x", 25.123), ("the paper, as printed", 22.78))
+    results = eval_results([Table("set", "denoiser-x", "Table I", ("method", "PSNR, mean per image"), rows)])
+    assert [(result.metric_value, result.metric_type) for result in results] == [(25.12, "psnr")]
+
+
+def test_what_cannot_be_trained_on_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for dataset in ("", str(tmp_path / "empty")):
+        with pytest.raises(TrainingError) as caught:
+            denoise.main(parse(denoise.RECIPES, ["--dataset", dataset, "--out", str(tmp_path)]))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_patch_larger_than_every_picture_is_an_error(folder: Path, tmp_path: Path) -> None:
+    assert denoise.RECIPES["photo"].patch > SIDE
+    recipe = parse(denoise.RECIPES, ["--recipe", "photo", "--dataset", str(folder), "--out", str(tmp_path / "run")])
+    with pytest.raises(TrainingError, match=f"8 smaller than {recipe.patch} pixels"):
+        denoise.main(recipe)
