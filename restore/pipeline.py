@@ -155,7 +155,7 @@ def denoise_tensor(
     takes the result, and may be `noisy` itself, but not with `self_ensemble`, whose turns all read it.
     """
     _check_range("strength", strength, MAX_STRENGTH)
-    network = _network(Denoiser, model)
+    network = load(Denoiser, model)
     batch, _, height, width = noisy.shape
     turns = TURNS if self_ensemble else TURNS[:1]
     out = torch.zeros_like(noisy) if out is None else out
@@ -188,7 +188,7 @@ def colorize_tensor(
     """
     _check_range("vividness", vividness, MAX_VIVIDNESS)
     _check_hints(hints, rgb)
-    network = _network(Colorizer, model)
+    network = load(Colorizer, model)
     out = torch.empty_like(rgb) if out is None else out
     height, width = rgb.shape[2:]
     pieces = list(strips(height, width, STRIP_PIXELS))
@@ -207,8 +207,8 @@ def is_colourless(rgb: Tensor) -> bool:
 
     Judged by chroma on a reduction to 64 pixels (the short side), where noise and the grain of JPEG have gone. In a toned print
     the ab of a pixel follows from its lightness, while in a photograph objects of one lightness differ in colour. A cold tone
-    must be weaker than a warm one: it is rather a sky. Of 21 old photographs it tells the 13 without colour from the 8 in early colour,
-    and it takes 3 of 432 photographs of BSDS500 for grey.
+    must be weaker than a warm one: it is rather a sky. Of 21 old photographs it tells the 13 without colour from the 8 in early
+    colour, and it takes 3 of 432 photographs of BSDS500 for grey.
     """
     height, width = rgb.shape[2:]
     small = _reduce(rgb, working_size(height, width, 64))
@@ -307,8 +307,12 @@ _loaded: dict[tuple[str, str], Any] = {}  # by class and name
 _loading = threading.Lock()  # else two threads that ask at once would load twice
 
 
-def _network(kind: type[Network], model: Network | str | Path) -> Network:
-    """A loaded model as it is; a name, folder or Hub id loaded once."""
+def load(kind: type[Network], model: Network | str | Path) -> Network:
+    """Give a loaded model back as it is; load a name, folder or Hub id once, onto a GPU if there is one.
+
+    Raises:
+        WeightsError: A ValueError that names the file and the cause.
+    """
     if isinstance(model, kind):
         return model
     if isinstance(model, nn.Module):

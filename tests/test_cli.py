@@ -1,0 +1,258 @@
+"""One line an error, nothing left behind, trees kept, done work skipped."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from corpus import png
+from PIL import Image
+
+from restore.__main__ import Job, UsageError, main, plan
+from restore.images import open_picture
+from restore.models.colorizer import Colorizer
+from restore.models.denoiser import Denoiser
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of two small networks, not trained."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("models")
+    Denoiser(widths=(4, 8), depths=(1, 1)).save_pretrained(folder / "denoiser")
+    Colorizer(widths=(4, 8), depths=(1, 1), shuffle=2, work_size=16).save_pretrained(folder / "colorizer")
+    return {name: str(folder / name) for name in ("denoiser", "colorizer")}
+
+
+@pytest.fixture
+def run(models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command with the small networks, where `album` holds a tree of pictures and one that is none."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.JPG", "more/c.png", "more/deep/d.gif"):
+        (tmp_path / "album" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").resize((20, 14)).convert("RGB").save(tmp_path / "album" / name)
+    (tmp_path / "album/notes.txt").write_text("not a picture, and not named like one")
+    names = {"denoise": {"--model": "denoiser"}, "colorize": {"--model": "colorizer"}}
+    names["restore"] = {"--denoiser": "denoiser", "--colorizer": "colorizer"}
+
+    def command(task: str, *arguments: str) -> int:
+        return main([task, *arguments, *(text for flag, name in names[task].items() for text in (flag, models[name]))])
+
+    return command
+
+
+def files_below(folder: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("task", ["denoise", "colorize", "restore"])
+def test_one_file_to_one_file(run: Run, task: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(task, "album/a.png", "-o", "out.png") == 0
+    assert Image.open("out.png").size == (20, 14)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_settings_arrive(run: Run) -> None:
+    assert run("denoise", "album/a.png", "-o", "same.png", "--strength", "0") == 0
+    assert torch.equal(open_picture("same.png").rgb, open_picture("album/a.png").rgb)
+    assert run("denoise", "album/a.png", "-o", "mean.png", "--self-ensemble") == 0
+    assert run("denoise", "album/a.png", "-o", "plain.png") == 0
+    assert Path("mean.png").read_bytes() != Path("plain.png").read_bytes()
+    assert (
+        run("colorize", "album/a.png", "-o", "safe.png", "--vividness", "0", "--hint", "3,4,#ff0000", "--hint", "9,9,blue") == 0
+    )
+    assert run("restore", "album/a.png", "-o", "all.png", "--vividness", "2", "--strength", "0.5", "--self-ensemble") == 0
+
+
+def test_a_folder_keeps_its_tree(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("denoise", "album", "-o", "out") == 0
+    assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png"}
+    assert capfd.readouterr().err.splitlines()[-1] == "4 done, 0 skipped, 0 failed"
+
+
+def test_several_inputs_keep_their_names(run: Run) -> None:
+    assert run("denoise", "album/more", "album/a.png", "-o", "out") == 0
+    assert files_below("out") == {"a.png", "more/c.png", "more/deep/d.gif.png"}
+
+
+def test_an_output_within_the_input_is_not_read_again(run: Run) -> None:
+    assert run("denoise", "album", "-o", "album/out") == 0
+    done = files_below("album")
+    assert run("denoise", "album", "-o", "album/out", "--overwrite") == 0
+    assert files_below("album") == done
+
+
+def test_what_is_done_is_skipped_in_a_folder(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("denoise", "album", "-o", "out") == 0
+    before = Path("out/a.png").read_bytes()
+    Path("out/b.JPG").unlink()
+    assert run("denoise", "album", "-o", "out", "--strength", "0") == 0
+    assert capfd.readouterr().err.splitlines()[-1] == "1 done, 3 skipped, 0 failed"
+    assert Path("out/a.png").read_bytes() == before
+    assert run("denoise", "album", "-o", "out", "--strength", "0", "--overwrite") == 0
+    assert Path("out/a.png").read_bytes() != before
+
+
+def test_a_file_named_is_always_written(run: Run) -> None:
+    assert run("denoise", "album/a.png", "-o", "out.png") == 0
+    before = Path("out.png").read_bytes()
+    assert run("denoise", "album/a.png", "-o", "out.png", "--strength", "0") == 0
+    assert Path("out.png").read_bytes() != before
+
+
+def write_bad_file(kind: str) -> str:
+    """Write a file that is no good picture, and give its name."""
+    name = f"{kind}.png" if kind == "huge" else f"{kind}.jpg"
+    if kind == "text":
+        Path(name).write_text("hello")
+    elif kind == "empty":
+        Path(name).touch()
+    elif kind == "truncated":
+        Path(name).write_bytes(Path("album/b.JPG").read_bytes()[:-200])
+    elif kind == "huge":
+        Path(name).write_bytes(png(20_000, 20_000, 1, 0, bytes(20_000 * 2501)))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("text", "this is not a picture"),
+        ("empty", "the file is empty"),
+        ("truncated", "truncated"),
+        ("huge", "20,000 x 20,000 pixels.* limit is 100"),
+        ("missing", "there is no"),
+    ],
+)
+@pytest.mark.parametrize("task", ["denoise", "restore"])
+def test_a_bad_file_costs_one_line(run: Run, task: str, kind: str, cause: str, capfd: pytest.CaptureFixture[str]) -> None:
+    name = write_bad_file(kind)
+    before = files_below(".")
+    assert run(task, name, "-o", "out/out.png") == 2
+    output, errors = capfd.readouterr()
+    assert output == ""
+    assert re.fullmatch(f"error: {name}: .*{cause}.*\n", errors)
+    assert files_below(".") == before
+    assert not Path("out").exists()
+
+
+def test_one_bad_file_of_several_costs_only_itself(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("album/bad.jpg").write_text("hello")
+    assert run("denoise", "album", "-o", "out") == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert errors[0].startswith("error: album/bad.jpg: this is not a picture")
+    assert errors[1:] == ["4 done, 0 skipped, 1 failed"]
+    assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png"}
+
+
+def test_a_name_of_several_lines_costs_one(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("two\nlines\x1b.png").touch()
+    assert run("denoise", "two\nlines\x1b.png", "-o", "out.png") == 2
+    assert capfd.readouterr().err == "error: two lines .png: the file is empty\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["album/a.png", "-o", "out.xyz"], "out.xyz: the suffix must be one of .jpg"),
+        (["album/a.png", "-o", "album/a.png"], "take the place of an input"),
+        (["album", "-o", "album"], "take the place of an input"),
+        (["album/a.png", "album/../album/a.png", "-o", "out"], "the result of both"),
+        (["nothing", "-o", "out"], "nothing: the folder holds no picture"),
+    ],
+)
+def test_a_senseless_command_costs_one_line(
+    run: Run, arguments: list[str], cause: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("nothing").mkdir()
+    before = files_below(".")
+    assert run("denoise", *arguments) == 2
+    errors = capfd.readouterr().err
+    assert re.fullmatch(f"error: .*{cause}.*\n", errors)
+    assert files_below(".") == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--strength", "1.6"],
+        ["--strength", "much"],
+        ["--vividness", "-1"],
+        ["--hint", "1,2"],
+        ["--hint", "1,2,#xyz"],
+        ["--max-megapixels", "many"],
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(run: Run, arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        run("restore", "album/a.png", "-o", "out.png", *arguments)
+    assert exit_info.value.code == 2
+    assert f"error: argument {arguments[0]}" in capfd.readouterr().err
+
+
+def test_a_hint_outside_the_picture_costs_one_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("colorize", "album/a.png", "-o", "out.png", "--hint", "20,3,red") == 2
+    assert capfd.readouterr().err == "error: album/a.png: the hint at x = 20, y = 3 lies outside the picture of 20 x 14 pixels\n"
+
+
+def test_a_picture_beyond_the_limit_is_refused(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("denoise", "album/a.png", "-o", "out.png", "--max-megapixels", "0.0002") == 2
+    assert "20 x 14 pixels" in capfd.readouterr().err
+
+
+def test_unknown_weights_cost_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["denoise", "a.png", "-o", str(tmp_path / "out.png"), "--model", "denoiser-typo"]) == 2
+    assert re.fullmatch("error: .*denoiser-typo.*\n", capfd.readouterr().err)
+
+
+def test_what_the_visitor_should_know_is_said(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.new("L", (9, 9), level) for level in (0, 90, 180)]
+    frames[0].save("animated.gif", save_all=True, append_images=frames[1:])
+    assert run("denoise", "animated.gif", "-o", "out.png") == 0
+    assert re.fullmatch("note: animated.gif: showing the first of .*frames\n", capfd.readouterr().err)
+
+
+def test_ctrl_c_stops_cleanly(run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    forward = Denoiser.forward
+    calls = []
+
+    def interrupted(self: Denoiser, noisy: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return forward(self, noisy)
+
+    monkeypatch.setattr(Denoiser, "forward", interrupted)
+    assert run("denoise", "album", "-o", "out") == 130
+    assert capfd.readouterr().err == "stopped: 1 of 4 done\n"
+    assert files_below("out") == {"a.png"}
+
+
+def test_plan_pairs_every_picture_with_its_result(tmp_path: Path) -> None:
+    for name in ("x/1.png", "y/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    jobs = plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
+    assert jobs == [Job(tmp_path / f"{name}/1.png", tmp_path / f"out/{name}/1.png") for name in "xy"]
+    with pytest.raises(UsageError, match="of both"):
+        plan([tmp_path / "x/1.png", tmp_path / "y/1.png"], tmp_path / "out")
+
+
+@pytest.mark.usefixtures("run")
+def test_it_runs_as_a_module(models: dict[str, str], tmp_path: Path) -> None:
+    """As a process, with a file that fails and one that does not."""
+    Path("bad.jpg").touch()
+    command = [sys.executable, "-m", "restore", "denoise", "bad.jpg", "album/a.png", "-o", "out", "--model", models["denoiser"]]
+    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)  # noqa: S603
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: bad.jpg: the file is empty\n1 done, 0 skipped, 1 failed\n"
+    assert files_below("out") == {"a.png"}
