@@ -181,7 +181,7 @@ def photo_input(label: str, **options: Any) -> gr.Image:
 def build_output() -> Output:
     """Build the right half of a tab."""
     pair = gr.ImageSlider(
-        label="Before and after: drag the handle, scroll or pinch to zoom",
+        label="Before and after",
         format="png",
         type="filepath",
         image_mode=None,
@@ -190,6 +190,7 @@ def build_output() -> Output:
         buttons=["fullscreen"],
         elem_classes="result",
     )
+    gr.Markdown("Drag the handle to compare; scroll or pinch to look closer.", elem_classes="hint")
     scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
@@ -372,7 +373,14 @@ def build_gallery() -> None:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
             button, cancel = build_buttons("Compare")
     tiles = gr.Gallery(
-        label="Pictures", format="png", columns=4, height="auto", object_fit="contain", interactive=False, elem_classes="tiles"
+        label="Pictures",
+        show_label=False,
+        format="png",
+        columns=4,
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        elem_classes="tiles",
     )
     table = gr.Dataframe(
         headers=list(choices.COMPARED_COLUMNS),
@@ -398,8 +406,9 @@ def build_gallery() -> None:
         show_progress="hidden",
     )
     noise, method, psnr = choices.CURVE_COLUMNS
-    curve_button = gr.Button("Plot PSNR against the noise level", size="md")
-    curve = gr.LinePlot(x=noise, y=psnr, color=method, label="The first photo at several noise levels", height=320)
+    with gr.Accordion("PSNR against the noise level", open=False):
+        curve_button = gr.Button("Plot the first photo", size="md")
+        curve = gr.LinePlot(x=noise, y=psnr, color=method, label="PSNR against the noise level", show_label=False, height=320)
     plot = curve_button.click(
         plot_curve,
         [examples, seed, photos],

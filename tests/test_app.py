@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import re
+import subprocess
 import threading
 import time
 import zipfile
@@ -20,6 +22,7 @@ from PIL import Image, ImageChops
 from web import choices, server, work
 from web.examples import EXAMPLES
 
+ROOT = Path(__file__).parents[1]
 CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
 
 
@@ -167,6 +170,26 @@ def test_originals_of_another_size_are_refused(client: Client, tmp_path: Path) -
     Image.new("RGB", (20, 10)).save(tmp_path / "other.png")
     with pytest.raises(Exception, match="20 x 10"):
         client.predict(photo=handle_file(CAR), clean_original=handle_file(tmp_path / "other.png"), api_name="/denoise")
+
+
+def documented(language: str, address: str) -> str:
+    """The example in docs/api.md, for the server of the tests."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    return str(blocks[0]).replace("http://127.0.0.1:7860", address)
+
+
+def test_the_documented_python_runs(address: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(documented("python", address), {})  # noqa: S102  # our own text
+    assert "car-denoised.png" in (output := capsys.readouterr().out)
+    assert "PSNR now" in output
+
+
+def test_the_documented_curl_runs(address: str) -> None:
+    output = subprocess.run(["sh", "-c", documented("sh", address)], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+    assert "event: complete" in output
+    assert "car-restored.png" in output
 
 
 # What the server refuses

@@ -41,7 +41,7 @@ def noise_score(sigma: float) -> Score:
 
 def time_score(seconds: float) -> Score:
     """How long the work took, waiting not included."""
-    return Score(name="Time", value=round(seconds, 1), unit="s", role="plain")
+    return Score(name="Time", value=round(seconds, 2), unit="s", role="plain")
 
 
 def notes(lines: tuple[str, ...]) -> list[Score]:
