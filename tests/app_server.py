@@ -6,7 +6,8 @@ import socket
 import tempfile
 from collections.abc import Iterator
 
-os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="photo-restorer-tests-"))  # before gradio is imported
+_folder = tempfile.TemporaryDirectory(prefix="photo-restorer-tests-", ignore_cleanup_errors=True)  # gone when the tests end
+os.environ["GRADIO_TEMP_DIR"] = _folder.name  # before gradio is imported
 
 import app
 
