@@ -18,7 +18,8 @@ from restore.models.hub import HubModel
 
 AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
 BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
-CHROMA_ODDS, TEMPERATURE = 0.032, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
+CHROMA_ODDS, TEMPERATURE = 0.04, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
+VIVID_CHROMA = 40.0  # from here on colours are equally vivid, else the rarest, purple, would win
 
 
 class Colorizer(HubModel, pipeline_tag="image-to-image"):
@@ -108,7 +109,7 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         """
         if len(self.bin_centers) == 0:
             return AB_SCALE * torch.tanh(prediction)
-        chroma = self.bin_centers.norm(dim=1)[:, None, None]  # (Q, 1, 1)
+        chroma = self.bin_centers.norm(dim=1).clamp(max=VIVID_CHROMA)[:, None, None]  # (Q, 1, 1)
         logits = (prediction + CHROMA_ODDS * vividness * chroma) / TEMPERATURE**vividness
         return torch.einsum("bqhw,qc->bchw", logits.softmax(1), self.bin_centers)
 
