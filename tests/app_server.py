@@ -1,15 +1,18 @@
 """The app on a free port of this machine, for the tests of its endpoints and of its page."""
 
+import atexit
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 
-_folder = tempfile.TemporaryDirectory(prefix="photo-restorer-tests-", ignore_cleanup_errors=True)  # gone when the tests end
-os.environ["GRADIO_TEMP_DIR"] = _folder.name  # before gradio is imported
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")  # before gradio is imported
 
 import app
+
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 
 @contextlib.contextmanager
