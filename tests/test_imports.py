@@ -24,7 +24,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.tiling": "",
     "restore.models": "restore.color",
     "restore.pipeline": LIBRARY,
-    "restore.__main__": "restore.pipeline restore.images restore.models.hub",
+    "restore.__main__": "restore.pipeline restore.images restore.models",
     "train": "",
     "train.data": "train.recipe",
     "train.losses": "restore",

@@ -202,6 +202,8 @@ def main() -> None:
         print(table.markdown(), end="\n\n", flush=True)
         tables.append(table)
     results.write(tables, options.out)
+    if options.out == results.RESULTS:
+        results.README.write_text(results.with_tables(results.README.read_text(), list(results.read().values())))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results.json"
+ROOT = Path(__file__).parents[1]
+RESULTS, README = ROOT / "docs" / "results.json", ROOT / "README.md"
+BEGIN, END = "<!-- measured: written by train.evaluate -->\n", "<!-- end of measured -->"
 Row = tuple[str | float, ...]
 
 
@@ -28,7 +30,10 @@ class Table:
 def read(path: Path = RESULTS) -> dict[str, Table]:
     """The tables by name; none where nothing has been measured."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    return {name: Table(**table | {"rows": tuple(map(tuple, table["rows"]))}) for name, table in known.items()}
+    return {
+        name: Table(**table | {"columns": tuple(table["columns"]), "rows": tuple(map(tuple, table["rows"]))})
+        for name, table in known.items()
+    }
 
 
 def write(tables: list[Table], path: Path = RESULTS) -> None:
@@ -36,3 +41,10 @@ def write(tables: list[Table], path: Path = RESULTS) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read(path) | {table.name: table for table in tables}
     path.write_text(json.dumps({name: dataclasses.asdict(table) for name, table in known.items()}, indent=1) + "\n")
+
+
+def with_tables(readme: str, tables: list[Table]) -> str:
+    """The README with its measured section replaced by these tables."""
+    head, rest = readme.split(BEGIN)
+    _, tail = rest.split(END)
+    return head + BEGIN + "\n" + "".join(f"{table.markdown()}\n\n" for table in tables) + END + tail
