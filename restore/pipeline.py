@@ -36,7 +36,7 @@ Network = TypeVar("Network", Denoiser, Colorizer)
 
 MAX_STRENGTH, MAX_VIVIDNESS = 1.5, 2.0
 TILE_PIXELS = 3 << 19  # that the denoiser reads at a time
-STRIP_PIXELS = 1 << 17  # that colour is converted at a time: what the caches hold
+STRIP_PIXELS = 1 << 20  # that colour is converted at a time
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
 
