@@ -1,8 +1,11 @@
 """Data as users have it: columns found by type, bad pictures skipped and counted, streams shared out without repeats."""
 
 import io
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -185,6 +188,21 @@ def test_a_stream_resumes_where_it_was(workers: int, shards: Path) -> None:
     for done in (4, 23):
         rest = [batch.clean for batch in stream(shards).batches(range(1 + 2 * done, 90, 2), 3, workers)]
         assert torch.equal(torch.cat(rest), torch.cat(whole[done:]))
+
+
+def test_a_slow_worker_does_not_change_what_is_seen(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen() -> Tensor:
+        return torch.cat([batch.clean for batch in stream(shards).batches(range(8), 40, workers=2)])  # over two epochs
+
+    before, read = seen(), datasets.IterableDataset.__iter__
+
+    def read_late(split: datasets.IterableDataset) -> Iterator[dict[str, Any]]:
+        worker = torch.utils.data.get_worker_info()
+        time.sleep(0.4 * (worker.id if worker else 0))
+        return read(split)
+
+    monkeypatch.setattr(datasets.IterableDataset, "__iter__", read_late)
+    assert torch.equal(seen(), before)
 
 
 def test_a_stream_of_bad_pictures_ends_with_an_error(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
     """
 
     def __init__(self, split: IterableDataset, view: View, has_held_out: bool = False):
-        self.split, self.view, self.has_held_out = split.shuffle(view.seed, buffer_size=SHUFFLED), view, has_held_out
+        self.split, self.view, self.has_held_out = split, view, has_held_out
         self.rank, self.first = 0, 0
         split_info = (split.info.splits or {}).get("train")
         self.count: int | None = split_info.num_examples if split_info else None
@@ -293,9 +293,9 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
     def _records(self) -> Iterator[tuple[int, Record]]:
         """The records of every epoch, on and on."""
         for epoch in itertools.count():
-            self.split.set_epoch(epoch)
+            order = np.random.default_rng((self.view.seed, epoch))  # not set_epoch, which workers share and would race for
             is_empty = True
-            for row in self.split:
+            for row in self.split.shuffle(generator=order, buffer_size=SHUFFLED):
                 if not (self.has_held_out and is_held_out(row["image"])):
                     is_empty = False
                     yield epoch, row["image"]
