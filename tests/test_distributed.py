@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import KILL_AT, RECIPE, train
+from small_training import KILL_AT, RECIPE, SIDE, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train import checkpoint
@@ -74,3 +74,5 @@ def test_every_validation_picture_counts_once(resumed: Path, alone: Path) -> Non
         events = EventAccumulator(str(run / "logs"))
         events.Reload()
         assert events.Scalars("validation pictures")[-1].value == 5
+        assert events.Scalars("psnr")[-1].step == events.Scalars("loss")[-1].step == RECIPE.steps
+        assert events.Images("validation 0")[-1].width == 3 * SIDE  # noisy, restored, clean

@@ -74,4 +74,5 @@ def run(main: Callable[[R], None], named: Mapping[str, R]) -> None:
     try:
         main(parse(named))
     except TrainingError as error:
-        raise SystemExit(f"error: {error}") from None
+        line = str(error).splitlines()[-1]  # a loader's worker puts its traceback before it
+        raise SystemExit(f"error: {line}") from None
