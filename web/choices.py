@@ -14,9 +14,9 @@ MAX_PHOTOS = 6  # of a comparison
 MAX_SIDE = 512  # of a photo in a comparison; larger ones are shrunk, so that six of them take seconds
 
 DENOISER, COLORIZER = "denoiser-photo", "colorizer-photo"
-PAPER = (("The paper's network, CIFAR-10 (32 px)", "cifar10"), ("The paper's network, ImageNet (64 px)", "imagenet64"))
-DENOISERS = [("Photographs of any size", DENOISER), *((label, f"denoiser-{data}") for label, data in PAPER)]
-COLORIZERS = [("Photographs of any size", COLORIZER), *((label, f"colorizer-{data}") for label, data in PAPER)]
+TINY = (("Tiny pictures, trained on CIFAR-10 (32 px)", "cifar10"), ("Tiny pictures, trained on ImageNet (64 px)", "imagenet64"))
+DENOISERS = [("Photographs of any size", DENOISER), *((label, f"denoiser-{data}") for label, data in TINY)]
+COLORIZERS = [("Photographs of any size", COLORIZER), *((label, f"colorizer-{data}") for label, data in TINY)]
 
 NOISES: dict[str, tuple[str, ...]] = {  # the settings that each kind reads
     "Gaussian": ("sigma",),
