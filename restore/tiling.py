@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import torch
 from torch import Tensor
 
 Window = tuple[slice, slice]  # rows and columns of a picture
@@ -58,17 +57,20 @@ def split(height: int, width: int, *, halo: int, multiple: int, max_pixels: int)
 
 
 def read(picture: Tensor, tiles: Sequence[Tile]) -> Iterator[Tensor]:
-    """Give what each tile reads of a picture (B, C, H, W), in the order of `split`.
+    """Give what each tile reads of a picture (B, C, H, W), in the order of `split`; it lasts until the next is asked for.
 
     The answers may take the place of the picture meanwhile: what a tile overwrites and a later one reads is kept aside.
     """
-    rows = picture[:, :, :0]  # of the picture as it was, from row `start` to row `stop`
+    batch, channels, _, width = picture.shape
+    height = max(tile.outer[0].stop - tile.outer[0].start for tile in tiles)
+    rows = picture.new_empty(batch, channels, height, width)  # the picture as it was, from row `start` to row `stop`
     start = stop = 0
-    for outer, band in groupby(tiles, key=lambda tile: (tile.outer[0].start, tile.outer[0].stop)):
-        rows = torch.cat([rows[:, :, outer[0] - start :], picture[:, :, stop : outer[1]]], 2)
-        start, stop = outer
+    for (top, bottom), band in groupby(tiles, key=lambda tile: (tile.outer[0].start, tile.outer[0].stop)):
+        rows[:, :, : stop - top] = rows[:, :, top - start : stop - start].clone()
+        rows[:, :, stop - top : bottom - top] = picture[:, :, stop:bottom]
+        start, stop = top, bottom
         for tile in band:
-            yield rows[:, :, :, tile.outer[1]]
+            yield rows[:, :, : stop - start, tile.outer[1]]
 
 
 def strips(height: int, width: int, max_pixels: int) -> Iterator[slice]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from restore.tiling import TURNS, Turn, Window, split, strips
+from restore.tiling import TURNS, Turn, Window, read, split, strips
 
 HALO, MULTIPLE = 24, 8
 SIZES = [(1, 1), (7, 5), (64, 64), (97, 203), (480, 640), (1, 2000), (2000, 3), (8, 4096)]
@@ -64,6 +64,17 @@ def test_crops_of_outer_windows_join_to_the_picture(size: tuple[int, int], gener
     for tile in split(*size, halo=HALO, multiple=MULTIPLE, max_pixels=10_000):
         joined[tile.inner] = picture[tile.outer][tile.crop]
     assert torch.equal(joined, picture)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tiles_read_the_picture_as_it_was_while_it_is_overwritten(size: tuple[int, int], generator: Generator) -> None:
+    picture = torch.rand(2, 3, *size, generator=generator)
+    before = picture.clone()
+    tiles = split(*size, halo=HALO, multiple=MULTIPLE, max_pixels=1)
+    for tile, seen in zip(tiles, read(picture, tiles), strict=True):
+        assert torch.equal(seen, before[:, :, *tile.outer])
+        picture[:, :, *tile.inner] = -1
+    assert bool((picture == -1).all())
 
 
 @pytest.mark.parametrize(("size", "limit"), [((1, 1), 1), ((10, 7), 1), ((10, 7), 30), ((100, 7), 10**6)])
