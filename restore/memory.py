@@ -37,7 +37,13 @@ def warm_pages() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _set_thresholds(_USUAL)
-                _trim()
+                trim()
+
+
+def trim() -> None:
+    """Give all free memory back now: blocks of ever new sizes leave holes, and a long job grows by them."""
+    if _libc is not None:
+        _libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:
@@ -51,8 +57,3 @@ def _set_thresholds(size: int) -> None:
     if _libc is not None:
         _libc.mallopt(_M_MMAP_THRESHOLD, size)
         _libc.mallopt(_M_TRIM_THRESHOLD, size)
-
-
-def _trim() -> None:
-    if _libc is not None:
-        _libc.malloc_trim(0)

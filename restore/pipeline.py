@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from restore.color import lab_to_rgb, rgb_to_lab
 from restore.guided import GuidedColor
 from restore.images import Picture, open_picture
-from restore.memory import warm_pages
+from restore.memory import trim, warm_pages
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.tiling import TURNS, read, split, strips
@@ -36,6 +36,7 @@ Network = TypeVar("Network", Denoiser, Colorizer)
 
 MAX_STRENGTH, MAX_VIVIDNESS = 1.5, 2.0
 TILE_PIXELS = 5 << 18  # that the denoiser reads at a time: 48 megapixels within 2.5 GB
+TRIM_EVERY = 8  # tiles: the first layers after it pay for new pages, about 1 % of the time
 STRIP_PIXELS = 1 << 20  # that colour is converted at a time
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
@@ -166,6 +167,8 @@ def denoise_tensor(
             tiles = split(*turned.shape[2:], halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS // batch)
             for done, (tile, seen) in enumerate(zip(tiles, read(turned, tiles), strict=True)):
                 _report(report, done / len(tiles))
+                if done % TRIM_EVERY == 0:
+                    trim()
                 estimate = network(seen.to(device).contiguous(memory_format=torch.channels_last)).to(out.device)
                 answer = turn.undo(torch.lerp(seen, estimate, strength)[:, :, *tile.crop])
                 out[:, :, *turn.source(tile.inner, height, width)].lerp_(answer, 1 / (count + 1))  # the mean so far

@@ -18,7 +18,7 @@ def generator() -> Generator:
     return Generator().manual_seed(0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture  # for each test anew: a test may write into its own
 def photos() -> Tensor:
     """Three crops of the example photographs, (3, 3, 96, 80)."""
     crops = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from restore.memory import warm_pages
+from restore.memory import trim, warm_pages
 
 glibc_only = pytest.mark.skipif(
     platform.system() != "Linux" or platform.libc_ver()[0] != "glibc", reason="only glibc gives blocks back at once"
@@ -37,6 +37,15 @@ def test_freed_pages_stay_until_the_last_user_leaves() -> None:
             fill_and_free()
         assert resident() - before > MEGABYTES / 2
     assert resident() - before < MEGABYTES / 2
+
+
+@glibc_only
+def test_a_long_job_can_give_them_back_in_between() -> None:
+    before = resident()
+    with warm_pages():
+        fill_and_free()
+        trim()
+        assert resident() - before < MEGABYTES / 2
 
 
 @glibc_only
