@@ -1,5 +1,6 @@
 """Data as users have it: columns found by type, bad pictures skipped and counted, streams shared out without repeats."""
 
+import dataclasses
 import io
 import time
 from collections import Counter
@@ -230,3 +231,13 @@ def test_a_folder_of_pictures_streams(tmp_path: Path) -> None:
     assert [decode(record["image"]).tobytes() for record in validation] == [
         np.asarray(picture(seed)).tobytes() for seed in (1000, 1001)
     ]
+
+
+def test_a_run_can_keep_to_the_first_pictures(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, [flat(number) for number in range(9)])
+    write_parquet(folder, [flat(9)], name="validation")
+    recipe = DenoiseRecipe(dataset=str(folder), training_pictures=4)
+    pictures, _ = open_pictures(recipe)
+    assert set(numbers(list(pictures.batches(range(6), 4)))) == {0, 1, 2, 3}
+    with pytest.raises(DataError, match="training_pictures"):
+        open_pictures(dataclasses.replace(recipe, streaming=True))

@@ -316,9 +316,13 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
     """What a recipe trains on, and the records that it validates on."""
     view = View(recipe.patch, recipe.resize, turns, colour, recipe.seed)
     if recipe.streaming:
+        if recipe.training_pictures:
+            raise DataError("a stream has no first pictures, it is shuffled: --training_pictures goes without --streaming")
         stream, has_held_out, records = open_streams(recipe.dataset, recipe.validation_pictures)
         return PictureStream(stream, view, has_held_out), records
     split, validation = open_splits(recipe.dataset)
+    if recipe.training_pictures:
+        split = split.select(range(min(recipe.training_pictures, len(split))))
     return Pictures(split, view), validation
 
 

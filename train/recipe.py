@@ -17,6 +17,7 @@ class Recipe:
     script: ClassVar[str]  # what trains by this recipe
 
     dataset: str = "uoft-cs/cifar10"  # Hub id or local folder
+    training_pictures: int = 0  # the first so many of the training split; 0 takes all
     streaming: bool = False  # read the data set as training goes, for one that does not fit the disk
     patch: int = 0  # side of random crops in pixels; 0 trains on whole pictures, all of one size
     resize: int = 0  # short side in pixels that larger pictures are reduced to before the crop; 0 keeps them
