@@ -1,11 +1,15 @@
 """What the README, the cards and the app show is what was measured."""
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from restore.models.hub import WEIGHTS, bundled
 from train import results
+from train.evaluate import cbsd68_table, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -27,3 +31,26 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     results.write([table], path := tmp_path / "results.json")
     assert results.read(path) == {"set": table}
     assert table.markdown().splitlines()[-2:] == ["| ours | 30.13 |", "| theirs | - |"]
+
+
+def test_peers_stand_beside_ours_on_the_same_pictures_alone() -> None:
+    columns = ("method", "PSNR, mean per image", "PSNR, pooled")
+    ours = results.Table(
+        "denoiser-cifar10", "denoiser-cifar10", "Set, 2 pictures", columns, (("noisy", 1.0, 1.0), ("ours", 3.0, 3.0))
+    )
+    peers = dataclasses.replace(ours, rows=(("BM3D", 2.0, 2.0),))
+    table = with_peers(ours, {ours.name: peers})
+    assert [row[0] for row in table.rows] == ["noisy", "BM3D", "ours", "the paper, as printed"]
+    with pytest.raises(ValueError, match="quality again"):
+        with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Set, 3 pictures")})
+
+
+def test_methods_are_scored_on_what_they_are_told(tmp_path: Path) -> None:
+    """A method that knows the noise takes it away; at sigma 0 nothing is left to take."""
+    for seed in range(2):
+        Image.fromarray(np.random.default_rng(seed).integers(60, 190, (12, 10, 3), dtype=np.uint8)).save(tmp_path / f"{seed}.png")
+    table = cbsd68_table({"noisy": lambda noisy, _: noisy, "ruined": lambda noisy, sigma: noisy * 0 + sigma}, tmp_path)
+    (_, *noisy), (_, *ruined) = table.rows
+    assert noisy[0] == 100
+    assert noisy[1:] == pytest.approx([24.6, 20.2, 14.2], abs=0.6)  # -20 log10(sigma / 255)
+    assert ruined == sorted(ruined)

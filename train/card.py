@@ -169,8 +169,13 @@ def eval_results(tables: list[Table]) -> list[EvalResult]:
         for table in tables
         for row in table.rows
         for column, value in zip(table.columns, row, strict=True)
-        if column.startswith("PSNR") and isinstance(value, float) and row[0] not in ("noisy", "grey", "the paper, as printed")
+        if column.startswith("PSNR") and isinstance(value, float) and is_of_the_network(table, str(row[0]))
     ]
+
+
+def is_of_the_network(table: Table, row: str) -> bool:
+    """Whether a row says what the table's network does, rather than the pictures it was given, the paper or a peer."""
+    return row == table.model if table.columns[0] == "method" else row not in ("grey", "the paper, as printed")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
     python -m train.evaluate --cifar10 uoft-cs/cifar10 --cbsd68 FOLDER --out docs/results.json
 
-Only the sets that are named are measured; the others' tables stay as they are in the JSON.
+Only the sets that are named are measured; the others' tables stay as they are in the JSON. The rows of BM3D, FFDNet and other
+peers are those that `python -m benchmarks.quality` has put in docs/peers.json, on the same pictures with the same noise.
 """
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -22,12 +24,16 @@ from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.noise import gaussian, paper_mixture
+from restore.pipeline import estimate_sigma
 from train import results
 from train.data import decode, open_splits, to_float
 from train.results import Row, Table
 
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
 HINT_COUNTS = (0, 1, 5, 20, 100)
+SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
+Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
+Pairs = Iterator[tuple[Tensor, Tensor, float]]  # noisy, clean, sigma
 
 
 class Errors:
@@ -73,37 +79,63 @@ def split_batches(dataset: str, limit: int, batch_size: int = 100) -> Iterator[T
         yield to_float([torch.from_numpy(decode(record).copy()).permute(2, 0, 1) for record in batch["image"]])
 
 
-def denoising_table(name: str, model_name: str, caption: str, model: Denoiser, pairs: Iterator[tuple[Tensor, Tensor]]) -> Table:
-    """PSNR of the noisy picture and of the network's on (noisy, clean) pairs."""
-    methods: dict[str, Callable[[Tensor], Tensor]] = {"noisy": lambda noisy: noisy, model_name: model}
-    errors = {method: Errors() for method in methods}
-    for noisy, clean in pairs:
-        for method, run in methods.items():
-            errors[method].add(to_8_bit(run(noisy)), clean)
-    rows: list[Row] = [(method, e.per_image(), e.pooled()) for method, e in errors.items()]
-    if name in PAPER_PSNR:
-        rows.append(("the paper, as printed", PAPER_PSNR[name], "-"))
-    caption = f"{caption}, {len(errors[model_name])} pictures"
-    return Table(name, model_name, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), tuple(rows))
+def denoising_table(name: str, model: str, caption: str, methods: Mapping[str, Method], pairs: Pairs) -> Table:
+    """PSNR of every method on the same pictures."""
+    errors = score(methods, pairs)
+    rows: tuple[Row, ...] = tuple((method, e.per_image(), e.pooled()) for method, e in errors.items())
+    caption = f"{caption}, {len(next(iter(errors.values())))} pictures"
+    return Table(name, model, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), rows)
 
 
-def cbsd68_table(model: Denoiser, folder: Path) -> Table:
+def cbsd68_table(methods: Mapping[str, Method], folder: Path) -> Table:
     """Clean and white Gaussian noise on CBSD68: float noise, seed 0, not clipped; output rounded to 8 bits."""
-    rows: list[Row] = []
-    for sigma in (0, 15, 25, 50):
-        generator, noisy_errors, errors = Generator().manual_seed(0), Errors(), Errors()
-        for clean in folder_pictures(folder):
-            noisy = gaussian(clean, sigma / 255, generator)
-            noisy_errors.add(noisy, clean)
-            errors.add(to_8_bit(model(noisy)), clean)
-        rows.append((f"sigma {sigma}", noisy_errors.per_image(), errors.per_image()))
-    return Table("cbsd68", "denoiser-photo", "CBSD68, mean PSNR per image", ("noise", "noisy", "denoiser-photo"), tuple(rows))
+    by_sigma = [score(methods, gaussian_pairs(folder, sigma / 255)) for sigma in SIGMAS]
+    rows: tuple[Row, ...] = tuple((method, *(errors[method].per_image() for errors in by_sigma)) for method in methods)
+    columns = ("method", *(f"PSNR, sigma {sigma}" for sigma in SIGMAS))
+    return Table("cbsd68", "denoiser-photo", "CBSD68, white Gaussian noise, mean per image", columns, rows)
 
 
-def real_noise_pairs(folder: Path) -> Iterator[tuple[Tensor, Tensor]]:
-    """NAME_noisy.png with NAME_clean.png."""
-    for noisy in sorted(folder.glob("*_noisy.png")):
-        yield open_picture(noisy).rgb, open_picture(noisy.with_name(noisy.name.replace("_noisy", "_clean"))).rgb
+def score(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, Errors]:
+    """The errors of each method's output, rounded to 8 bits; what is named "noisy" is compared as it is."""
+    errors = {method: Errors() for method in methods}
+    for noisy, clean, sigma in pairs:
+        for method, run in methods.items():
+            estimate = run(noisy, sigma)
+            errors[method].add(estimate if method == "noisy" else to_8_bit(estimate), clean)
+    return errors
+
+
+def gaussian_pairs(folder: Path, sigma: float) -> Pairs:
+    generator = Generator().manual_seed(0)
+    return ((gaussian(clean, sigma, generator), clean, sigma) for clean in folder_pictures(folder))
+
+
+def paper_pairs(dataset: str, fraction: float, limit: int) -> Pairs:
+    """The paper's mixture: sigma 0.125 and salt and pepper."""
+    generator = Generator().manual_seed(0)
+    return ((paper_mixture(clean, generator, fraction=fraction), clean, 0.125) for clean in split_batches(dataset, limit))
+
+
+def with_peers(table: Table, peers: Mapping[str, Table]) -> Table:
+    """The table with the peers' rows after the noisy picture's, and the paper's figure at the end.
+
+    Raises ValueError where the peers were measured on other pictures.
+    """
+    noisy, *ours = table.rows
+    others: tuple[Row, ...] = ()
+    if found := peers.get(table.name):
+        if (found.caption, found.columns) != (table.caption, table.columns):
+            raise ValueError(f"the peers were measured on {found.caption!r}, not {table.caption!r}: run benchmarks.quality again")
+        others = found.rows
+    paper: tuple[Row, ...] = (("the paper, as printed", PAPER_PSNR[table.name], "-"),) if table.name in PAPER_PSNR else ()
+    return dataclasses.replace(table, rows=(noisy, *others, *ours, *paper))
+
+
+def real_noise_pairs(folder: Path) -> Pairs:
+    """NAME_noisy.png with NAME_clean.png; the noise level is estimated, since nobody knows it."""
+    for path in sorted(folder.glob("*_noisy.png")):
+        noisy, clean = open_picture(path).rgb, open_picture(path.with_name(path.name.replace("_noisy", "_clean"))).rgb
+        yield noisy, clean, estimate_sigma(noisy)
 
 
 def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
@@ -163,40 +195,56 @@ def point_hints(ab: Tensor, count: int, generator: Generator) -> Tensor:
     return torch.cat([ab * mask, mask], dim=1)
 
 
+def denoising_tables(options: argparse.Namespace, methods_for: Callable[[str], Mapping[str, Method]]) -> Iterator[Table]:
+    """Tables of the named sets, with the methods that are to be compared with the weights of a name."""
+    if options.cbsd68:
+        yield cbsd68_table(methods_for("denoiser-photo"), options.cbsd68)
+    if options.real_noise:
+        caption = "Real camera noise (Nam et al., 2016)"
+        pairs = real_noise_pairs(options.real_noise)
+        yield denoising_table("real-noise", "denoiser-photo", caption, methods_for("denoiser-photo"), pairs)
+    for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
+        if dataset := getattr(options, key):
+            caption = f"Table {paper_table}: {title(dataset)}, sigma 0.125 and {fraction:.0%} salt and pepper"
+            name, pairs = f"denoiser-{key}", paper_pairs(dataset, fraction, options.limit)
+            yield denoising_table(name, name, caption, methods_for(name), pairs)
+
+
+def ours(name: str) -> dict[str, Method]:
+    """The network beside the noisy picture; it is blind, and sigma goes unused."""
+    model = Denoiser.from_pretrained(name)
+    return {"noisy": lambda noisy, _: noisy, name: lambda noisy, _: model(noisy)}
+
+
 @torch.inference_mode()
 def measure(options: argparse.Namespace) -> Iterator[Table]:
     """The tables of the sets that were named."""
-    if options.cbsd68:
-        yield cbsd68_table(Denoiser.from_pretrained("denoiser-photo"), options.cbsd68)
-    if options.real_noise:
-        pairs = real_noise_pairs(options.real_noise)
-        photo = Denoiser.from_pretrained("denoiser-photo")
-        yield denoising_table("real-noise", "denoiser-photo", "Real camera noise (Nam et al., 2016)", photo, pairs)
-    for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
-        if dataset := getattr(options, key):
-            generator = Generator().manual_seed(0)
-            batches = split_batches(dataset, options.limit)
-            pairs = ((paper_mixture(clean, generator, fraction=fraction), clean) for clean in batches)
-            name = f"denoiser-{key}"
-            caption = f"Table {paper_table}: {title(dataset)}, sigma 0.125 and {fraction:.0%} salt and pepper"
-            yield denoising_table(name, name, caption, Denoiser.from_pretrained(name), pairs)
-    for key, where in (("cifar10", "Table III: "), ("imagenet64", "Table IV: "), ("photo", "")):
+    peers = results.read(results.PEERS)
+    for table in denoising_tables(options, ours):
+        yield with_peers(table, peers)
+    for key, where in (("cifar10", "Table III: colour"), ("imagenet64", "Table IV: colour"), ("photo", "Colour")):
         if dataset := getattr(options, key):
             name = f"colorizer-{key}"
             batches = split_batches(dataset, options.limit, 20)
-            yield from colour_tables(name, f"{where}colour on {title(dataset)}", Colorizer.from_pretrained(name), batches)
+            yield from colour_tables(name, f"{where} on {title(dataset)}", Colorizer.from_pretrained(name), batches)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The sets that can be measured on."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", help="Hub id or folder")
     parser.add_argument("--imagenet64", help="Hub id or folder")
-    parser.add_argument("--photo", help="Hub id or folder of colour photographs")
     parser.add_argument("--cbsd68", type=Path, help="folder")
     parser.add_argument("--real-noise", type=Path, help="folder of NAME_noisy.png and NAME_clean.png")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")
-    parser.add_argument("--out", type=Path, default=results.RESULTS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--photo", help="Hub id or folder of colour photographs")
+    arguments.add_argument("--out", type=Path, default=results.RESULTS)
+    options = arguments.parse_args()
     tables = []
     for table in measure(options):
         print(table.markdown(), end="\n\n", flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS, README = ROOT / "docs" / "results.json", ROOT / "README.md"
+PEERS = ROOT / "docs" / "peers.json"  # rows of other methods, for the same tables
 BEGIN, END = "<!-- measured: written by train.evaluate -->\n", "<!-- end of measured -->"
 Row = tuple[str | float, ...]
 
