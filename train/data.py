@@ -326,9 +326,10 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
     return Pictures(split, view), validation
 
 
-def validation_picture(records: Any, index: int, resize: int = 0) -> Tensor:
+def validation_picture(records: Any, index: int, view: View) -> Tensor:
     """A whole picture of `records`, (1, 3, H, W) in [0, 1]. Raises DataError for one that cannot be used."""
-    return to_float([torch.tensor(decode(records[index]["image"], resize)).permute(2, 0, 1)])
+    picture = dataclasses.replace(view, patch=0).open(records[index]["image"])
+    return to_float([torch.tensor(picture).permute(2, 0, 1)])
 
 
 def to_float(pictures: list[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from restore.models.hub import HubModel
 from train import checkpoint
 from train.card import Training, portable, save_card
 from train.checkpoint import CheckpointError
-from train.data import DataError, Pictures, PictureStream, tally, validation_picture
+from train.data import DataError, Pictures, PictureStream, View, tally, validation_picture
 from train.publish import claim, publish
 from train.recipe import Recipe, TrainingError
 
@@ -110,7 +110,7 @@ class Run:
         return " ".join([f"loss {mean:.5f}", *(f"{name} {value:.2f}" for name, value in self.measures.items())])
 
     @torch.inference_mode()
-    def validate(self, task: Task, records: Any) -> None:
+    def validate(self, task: Task, records: Any, view: View) -> None:
         """Measure the averaged weights on the validation pictures, shared out among the processes, each counted once."""
         model, device = self.averaged(), self.accelerator.device
         measures: list[dict[str, float]] = []
@@ -118,7 +118,7 @@ class Run:
         chosen = range(min(len(records), self.recipe.validation_pictures))
         for index in chosen[self.accelerator.process_index :: self.accelerator.num_processes]:
             try:
-                clean = validation_picture(records, index, self.recipe.resize).to(device)
+                clean = validation_picture(records, index, view).to(device)
             except DataError as error:
                 self.skipped[f"validation {index}"] = str(error)
                 continue
@@ -280,7 +280,7 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
         if run.step % LOG_EVERY == 0 or is_saving:
             progress.set_postfix_str(run.log_loss())
         if run.step % recipe.validate_every == 0 or is_last:
-            run.validate(task, validation)
+            run.validate(task, validation, pictures.view)
         if is_saving:
             run.save()
             saved_at = time.monotonic()
