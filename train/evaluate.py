@@ -3,7 +3,7 @@
     python -m train.evaluate --cifar10 uoft-cs/cifar10 --cbsd68 FOLDER --out docs/results.json
 
 Only the sets that are named are measured; the others' tables stay as they are in the JSON. The rows of BM3D, FFDNet and other
-peers are those that `python -m benchmarks.quality` has put in docs/peers.json, on the same pictures with the same noise.
+peers are those that `python -m benchmarks.quality` has put in docs/peers.json; a table on other pictures goes without.
 """
 
 import argparse
@@ -128,16 +128,11 @@ def paper_pairs(dataset: str, fraction: float, limit: int) -> Pairs:
 
 
 def with_peers(table: Table, peers: Mapping[str, Table]) -> Table:
-    """The table with the peers' rows after the noisy picture's, and the paper's figure at the end.
-
-    Raises ValueError where the peers were measured on other pictures.
-    """
+    """The table with the peers' rows after the noisy picture's, if they were measured on the same, and the paper's figure."""
     noisy, *ours = table.rows
-    others: tuple[Row, ...] = ()
-    if found := peers.get(table.name):
-        if (found.caption, found.columns) != (table.caption, table.columns):
-            raise ValueError(f"the peers were measured on {found.caption!r}, not {table.caption!r}: run benchmarks.quality again")
-        others = found.rows
+    found = peers.get(table.name)
+    is_same = found is not None and (found.caption, found.columns) == (table.caption, table.columns)
+    others = found.rows if found and is_same else ()
     paper: tuple[Row, ...] = (("the paper, as printed", PAPER_PSNR[table.name], "-"),) if table.name in PAPER_PSNR else ()
     return dataclasses.replace(table, rows=(noisy, *others, *ours, *paper))
 
