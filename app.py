@@ -15,7 +15,7 @@ import gradio as gr
 import pandas
 from starlette.middleware import Middleware
 
-from web import about, choices, later, theme
+from web import about, choices, gpu, later, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, write_thumbnails
 from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
@@ -46,7 +46,7 @@ HEADER = """<header class="masthead">
 
 async def restore(request: gr.Request, photo: str, strength: float, vividness: float, progress: gr.Progress = PROGRESS) -> Result:
     """Remove the noise from a photo and, if it is grey, give it colour."""
-    return await run_job(lambda report: later.work.restore_photo(photo, strength, vividness, report), request, progress)
+    return await run_job(later.job("work.restore_photo", photo, strength, vividness), request, progress)
 
 
 async def denoise(
@@ -60,7 +60,7 @@ async def denoise(
 ) -> Result:
     """Remove the noise from a photo; with the clean original, also measure by how much."""
     return await run_job(
-        lambda report: later.work.denoise_photo(photo, clean_original, model, strength, self_ensemble, report), request, progress
+        later.job("work.denoise_photo", photo, clean_original, model, strength, self_ensemble), request, progress
     )
 
 
@@ -73,7 +73,7 @@ async def colorize(
     progress: gr.Progress = PROGRESS,
 ) -> Result:
     """Give a grey photo colour. Hints are [x, y, "#rrggbb"]; a photo in colour is made grey first, and measured against."""
-    return await run_job(lambda report: later.work.colorize_photo(photo, model, vividness, hints, report), request, progress)
+    return await run_job(later.job("work.colorize_photo", photo, model, vividness, hints), request, progress)
 
 
 async def add_noise(
@@ -90,7 +90,7 @@ async def add_noise(
 ) -> Result:
     """Spoil a clean photo on purpose, always in the same way for the same seed; each kind reads its own settings."""
     settings = NoiseSettings(sigma, percent, photons, int(quality), radius)
-    return await run_job(lambda report: later.work.add_noise(photo, kind, settings, int(seed), report), request, progress)
+    return await run_job(later.job("work.add_noise", photo, kind, settings, int(seed)), request, progress)
 
 
 async def compare_methods(
@@ -103,12 +103,12 @@ async def compare_methods(
 ) -> Comparison:
     """Add noise to photos and take it off in several ways; take their colours and bring them back. All with PSNR."""
     paths = chosen_paths(examples, photos)
-    return await run_job(lambda report: later.compare.compare(paths, sigma, int(seed), report), request, progress)
+    return await run_job(later.job("compare.compare", paths, sigma, int(seed)), request, progress)
 
 
 async def run_batch(request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS) -> Batch:
     """Restore, denoise or colorize many photos, or a ZIP of them, into one ZIP; files that fail are named."""
-    return await run_job(lambda report: later.batch.run_batch(photos or [], task.lower(), suffix, report), request, progress)
+    return await run_job(later.job("batch.run_batch", photos or [], task.lower(), suffix), request, progress)
 
 
 async def plot_curve(
@@ -116,7 +116,7 @@ async def plot_curve(
 ) -> Any:
     """PSNR against the noise level, for the first of the photos."""
     paths = chosen_paths(examples, photos)
-    points = await run_job(lambda report: later.compare.noise_curve(paths, int(seed), report), request, progress)
+    points = await run_job(later.job("compare.noise_curve", paths, int(seed)), request, progress)
     return pandas.DataFrame(points, columns=list(choices.CURVE_COLUMNS))
 
 
@@ -139,7 +139,7 @@ async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progr
     """Make the brush's copy of the photo, once there is one."""
     if photo is None:
         return None, None
-    return await run_job(lambda report: later.brush.open_canvas(photo, report), request, progress)
+    return await run_job(later.job("brush.open_canvas", photo), request, progress)
 
 
 def place_color(base: Base | None, hints: list[Any], color: str, click: gr.SelectData) -> tuple[str | None, list[Any]]:
@@ -498,7 +498,8 @@ def build() -> gr.Blocks:
 def launch(page: gr.Blocks, **options: Any) -> str:
     """Serve the page behind its guards, and give its address."""
     server.sweep_for_ever()
-    threading.Thread(target=run_alone, args=[lambda: later.work.load_models()], name="load models", daemon=True).start()
+    if not gpu.IS_LENT:  # there the networks live in the job's own process
+        threading.Thread(target=run_alone, args=[lambda: later.work.load_models()], name="load models", daemon=True).start()
     _, address, _ = page.launch(
         theme=theme.build_theme(),
         css_paths=theme.CSS,

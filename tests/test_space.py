@@ -1,13 +1,17 @@
 """The repository is a Space: its front matter, its requirements, and the one command that deploys it."""
 
+import importlib
+import multiprocessing
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +19,10 @@ import yaml
 from hub_server import WRITER, Hub, serving
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+from restore.images import ImageError
+from web import gpu, later
+from web.choices import NoiseSettings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -99,3 +107,49 @@ def test_the_documented_command_deploys(tmp_path: Path) -> None:
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "web").glob("*.py")} <= files.keys()
     assert len(list((ROOT / "restore/weights").glob("*/model.safetensors"))) == len(hub.blobs)
     assert not [path for path in files if path.startswith(("runs/", "data/", ".git/")) or path.endswith(".pyc")]
+
+
+@pytest.fixture
+def lent(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """web.gpu as on ZeroGPU, whose package runs a job in a forked process: pickled on the way there and on the way back."""
+
+    def borrow(task: Callable[..., Any], duration: int) -> Callable[..., Any]:
+        assert duration > 0
+
+        def elsewhere(*arguments: Any) -> Any:
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                return pool.apply(task, arguments)
+
+        return elsewhere
+
+    fake = ModuleType("spaces")
+    fake.GPU = borrow  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spaces", fake)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    yield importlib.reload(gpu)
+    monkeypatch.undo()
+    importlib.reload(gpu)
+
+
+def test_a_job_runs_where_the_lent_gpu_is(lent: ModuleType) -> None:
+    job = later.job("work.add_noise", str(ROOT / "examples/dish.png"), "Gaussian", NoiseSettings(25, 1, 30, 50, 1), 3)
+    result = lent.run(job, print)
+    assert Path(result.png).is_file()
+    assert lent.run(process_id, print) != os.getpid()
+
+
+def test_its_error_is_told_as_it_is_here(lent: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "words.jpg").write_text("no picture")
+    job = later.job("work.restore_photo", str(tmp_path / "words.jpg"), 1.0, 1.0)
+    with pytest.raises(ImageError, match="picture"):
+        lent.run(job, print)
+
+
+def process_id(_: Callable[[float], None]) -> int:
+    return os.getpid()
+
+
+def test_without_a_lent_gpu_a_job_runs_and_reports_here() -> None:
+    heard: list[float] = []
+    assert gpu.run(lambda report: report(0.5) or os.getpid(), heard.append) == os.getpid()
+    assert heard == [0.5]

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import gradio as gr
 
+from web import gpu
 from web.choices import Report
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
         try:
             report = _reporter(stop, progress)
             report(0.0)
-            return work(report)
+            return gpu.run(work, report)
         except StoppedError:
             raise _told("Cancelled", "Stopped, as you asked.") from None
         except TooSlowError:
