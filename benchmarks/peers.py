@@ -7,23 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from web.baselines import median, non_local_means
+
 Method = Callable[[Tensor, float], Tensor]
-
-
-def median(noisy: Tensor, _: float) -> Tensor:
-    """OpenCV's median over 3x3 pixels, of 8-bit levels."""
-    return _from_levels(cv2.medianBlur(_to_levels(noisy), 3))
-
-
-def non_local_means(noisy: Tensor, sigma: float) -> Tensor:
-    """OpenCV's fast non-local means (Buades et al., 2005), its strength at the noise level, as its authors advise for colour."""
-    strength = max(1.0, 255 * sigma * 0.6)
-    return _from_levels(cv2.fastNlMeansDenoisingColored(_to_levels(noisy), None, strength, strength, 7, 21))
 
 
 def bm3d(noisy: Tensor, sigma: float) -> Tensor:
@@ -41,8 +31,12 @@ def ffdnet(noisy: Tensor, sigma: float) -> Tensor:
     return estimate
 
 
-PEERS: dict[str, Method] = {"median 3x3": median, "non-local means": non_local_means, "BM3D": bm3d, "FFDNet": ffdnet}
-BLIND = ("median 3x3",)  # the others are told sigma
+PEERS: dict[str, Method] = {
+    "median 3x3": lambda noisy, _: median(noisy),
+    "non-local means": non_local_means,
+    "BM3D": bm3d,
+    "FFDNet": ffdnet,
+}
 
 
 @cache
@@ -52,11 +46,3 @@ def _ffdnet_network() -> Any:
     network = FFDNet(num_input_channels=3)
     network.load()
     return network.eval()
-
-
-def _to_levels(picture: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return (picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).contiguous().numpy()
-
-
-def _from_levels(levels: Any) -> Tensor:
-    return torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 255

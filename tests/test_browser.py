@@ -1,7 +1,9 @@
 """The page's laws, in a real browser: a visitor's way through every tab, on a desktop and on a phone."""
 
 import io
+import os
 import re
+import shutil
 import threading
 import time
 import zipfile
@@ -17,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 from web import work
 from web.examples import EXAMPLES
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")  # else Playwright's own
 FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -33,8 +35,7 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        path = CHROMIUM if CHROMIUM.exists() else None
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield browser
         browser.close()
 
