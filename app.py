@@ -4,6 +4,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import gradio as gr
 import pandas
 from starlette.middleware import Middleware
 
-from web import about, choices, gpu, later, theme
+from web import about, choices, closer, gpu, later, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, write_thumbnails
 from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
@@ -191,6 +192,8 @@ def build_output() -> Output:
         elem_classes="result",
     )
     gr.Markdown("Drag the handle to compare; scroll or pinch to look closer.", elem_classes="hint")
+    crop = gr.HTML(html_template=closer.TEMPLATE, js_on_load=closer.ON_LOAD, elem_classes="closer-look", label="Closer look")
+    pair.change(None, pair, crop, js=closer.URLS, queue=False)
     scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
@@ -454,6 +457,17 @@ def build_batch() -> None:
 
 def build_about() -> None:
     gr.HTML(about.HOW_IT_WORKS)
+    noise, method, psnr = choices.CURVE_COLUMNS
+    gr.Markdown("### PSNR against the noise level, on the 68 photographs of CBSD68")
+    gr.LinePlot(
+        pandas.DataFrame(about.curve_points(), columns=[noise, method, psnr]),
+        x=noise,
+        y=psnr,
+        color=method,
+        label="PSNR on CBSD68",
+        show_label=False,
+        height=320,
+    )
     gr.Markdown(about.results_markdown())
     gr.Markdown(about.LIMITS)
     gr.Markdown(about.credits_markdown())
@@ -513,6 +527,7 @@ def launch(page: gr.Blocks, **options: Any) -> str:
         show_error=False,
         strict_cors=True,
         ssr_mode=False,
+        mcp_server=find_spec("mcp") is not None,  # with `pip install "gradio[mcp]"`
         footer_links=["api"],
         **options,
     )

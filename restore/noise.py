@@ -80,25 +80,33 @@ def camera(
     generator: Generator | None = None,
     *,
     smoothing: float = 0.0,
+    color_smoothing: float = 0.0,
     quality: int | None = None,
 ) -> Tensor:
     """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
 
     The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise
-    goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` is the radius in pixels of
-    the camera's own noise reduction, `quality` that of its JPEG, None for none.
+    goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` and `color_smoothing` are
+    the radii in pixels of the camera's own noise reduction, of lightness and of colour, which cameras blur more; 0 for none.
+    `quality` is that of its JPEG, None for none.
     """
     linear = srgb_to_linear(clean.clamp(0, 1))
     gains, matrix = _white_balance_and_matrix(clean, generator)
     sensor = _apply_matrix(linear, torch.linalg.inv(matrix)).clamp_min(0) / gains
     noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
-    noise = demosaic(mosaic(noise))
-    if smoothing:
-        taps = _gaussian_taps(clean, smoothing)
-        reach = len(taps) // 2
-        noise = _blur(F.pad(noise, (reach, reach, reach, reach), mode="replicate"), taps)
-    noisy = linear_to_srgb((linear + _apply_matrix(noise * gains, matrix)).clamp(0, 1))
+    noise = _apply_matrix(demosaic(mosaic(noise)) * gains, matrix)
+    lightness = _apply_matrix(noise, noise.new_tensor(_SRGB_TO_XYZ[1:2]))
+    noise = _smoothed(lightness, smoothing) + _smoothed(noise - lightness, color_smoothing)
+    noisy = linear_to_srgb((linear + noise).clamp(0, 1))
     return noisy if quality is None else jpeg(noisy, quality)
+
+
+def _smoothed(x: Tensor, radius: float) -> Tensor:
+    """Blur (B, C, H, W) with a Gaussian of `radius` pixels; 0 leaves it."""
+    if not radius:
+        return x
+    taps = _gaussian_taps(x, radius)
+    return _blur(F.pad(x, (len(taps) // 2,) * 4, mode="replicate"), taps)
 
 
 def srgb_to_linear(srgb: Tensor) -> Tensor:
@@ -196,20 +204,21 @@ def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
 def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     log_shot = _between(math.log(1e-4), math.log(2e-2), generator)  # the range of Brooks et al., and a stop beyond
     shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
-    smoothing = _between(0.3, 1.2, generator) if _between(0, 1, generator) < 0.5 else 0.0
+    is_smoothed = _between(0, 1, generator) < 0.7
+    smoothing, color_smoothing = (_between(0.3, 1, generator), _between(0.6, 2.5, generator)) if is_smoothed else (0.0, 0.0)
     quality = int(_between(70, 99, generator)) if _between(0, 1, generator) < 0.6 else None
-    return camera(clean, shot, read, generator, smoothing=smoothing, quality=quality)
+    return camera(clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, quality=quality)
 
 
 _PHOTO_KINDS: tuple[tuple[Callable[[Tensor, Generator | None], Tensor], float], ...] = (
     (_random_gaussian, 0.40),
-    (_random_clipped_gaussian, 0.10),
-    (_random_impulses, 0.08),
+    (_random_clipped_gaussian, 0.08),
+    (_random_impulses, 0.06),
     (_random_poisson, 0.05),
-    (_random_speckle, 0.04),
+    (_random_speckle, 0.03),
     (_random_correlated, 0.05),
     (_random_grey, 0.08),
-    (_random_camera, 0.20),
+    (_random_camera, 0.25),
 )
 
 MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {

@@ -1,5 +1,6 @@
 """The app's laws, through its endpoints: what a button does, what is refused, and that visitors never meet."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -17,6 +18,9 @@ import httpx
 import pytest
 from app_server import serve
 from gradio_client import Client, handle_file
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
 from web import choices, server, work
@@ -201,6 +205,14 @@ def join(address: str, data: list[Any], session: str) -> httpx.Response:
     return httpx.post(f"{address}/gradio_api/queue/join", json={"data": data, "fn_index": index, "session_hash": session})
 
 
+def events(address: str, joined: httpx.Response, session: str) -> list[dict[str, Any]]:
+    """What the server tells the page about a job, until it is completed."""
+    joined.raise_for_status()
+    with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash={session}", timeout=60) as stream:
+        told = [json.loads(line.removeprefix("data:")) for line in stream.iter_lines() if line.startswith("data:")]
+    return told[: 1 + next(index for index, event in enumerate(told) if event["msg"] == "process_completed")]
+
+
 @cache
 def config(address: str) -> dict[str, Any]:
     return dict(httpx.get(f"{address}/config").json())
@@ -220,12 +232,35 @@ def test_pictures_by_address_are_refused(address: str, file: dict[str, str]) -> 
     assert "Upload the picture" in response.text
 
 
+def upload(address: str, path: Path = CAR) -> str:
+    """Give the server a file; gives its path there."""
+    return str(httpx.post(f"{address}/gradio_api/upload", files={"files": path.read_bytes()}).json()[0])
+
+
+def test_an_upload_may_be_named_by_its_address(address: str) -> None:
+    data = [{"path": f"https://behind.a.proxy/gradio_api/file={upload(address)}", "meta": {"_type": "gradio.FileData"}}, 1, 1]
+    assert events(address, join(address, data, "own"), "own")[-1]["success"]
+
+
+def test_mcp_clients_get_a_picture_from_an_upload(address: str) -> None:
+    async def call(photo: str) -> CallToolResult:
+        async with (
+            streamable_http_client(f"{address}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await session.call_tool("denoise", {"photo": photo})
+
+    answer = asyncio.run(call(f"{address}/gradio_api/file={upload(address)}"))
+    assert not answer.isError
+    assert "PSNR" not in str(answer.content)  # the clean original is not known
+    assert "Noise level, estimated" in str(answer.content)
+    assert asyncio.run(call("http://127.0.0.1:9/a.png")).isError
+
+
 def test_a_path_outside_the_uploads_is_refused(address: str) -> None:
     data = [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, 1, 1]
-    event = join(address, data, "outside").json()
-    with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=outside", timeout=30) as stream:
-        assert event
-        assert any("process_completed" in line and '"success":false' in line for line in stream.iter_lines())
+    assert not events(address, join(address, data, "outside"), "outside")[-1]["success"]
 
 
 def test_bodies_are_bounded(address: str) -> None:

@@ -16,7 +16,7 @@ from app_server import serve
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from web import work
+from web import closer, work
 from web.examples import EXAMPLES
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")  # else Playwright's own
@@ -93,6 +93,31 @@ def test_a_noisy_photo_comes_back_closer_to_the_truth(context: BrowserContext, a
     assert (result.format, result.size) == ("PNG", Image.open(noisy).size)
 
 
+PLACE_AND_SCALE = """image => {
+    const [own, pane] = [image, image.parentElement].map(element => element.getBoundingClientRect());
+    return [own.x - pane.x, own.width / image.naturalWidth];
+}"""
+
+
+def test_the_closer_look_is_the_same_spot_of_both_and_moves(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "denoise")
+    upload(page.locator("#denoise-photo"), CAR)
+    press(page, "Denoise")
+    crops = opened(page).locator(".closer img")
+    expect(crops).to_have_count(2, timeout=SECONDS)
+    page.wait_for_function("[...document.querySelectorAll('.closer img')].every(image => image.complete)")
+
+    def places() -> list[list[float]]:
+        return [crop.evaluate(PLACE_AND_SCALE) for crop in crops.all()]
+
+    (first, scale), second = places()
+    assert second == pytest.approx([first, scale], abs=0.1)
+    assert scale == closer.SCALE
+    opened(page).locator(".closer").focus()
+    page.keyboard.press("ArrowRight")
+    assert [x for x, _ in places()] == [pytest.approx(first - closer.STEP, abs=0.1)] * 2
+
+
 def test_an_example_is_restored_on_a_phone(browser: Browser, address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = visit(context, address, "restore")
@@ -146,7 +171,7 @@ def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -
     page = visit(context, address, "gallery")
     press(page, "Compare")
     for method in ("Noisy", "Denoised, ours", "Non-local means", "Median", "Grey", "Colorized, ours"):
-        expect(opened(page).get_by_text(re.compile(f"^{method}: [0-9.]+ dB$")).first).to_be_visible(timeout=SECONDS)
+        expect(opened(page).get_by_text(re.compile(f"^{method}: [0-9.]+ dB")).first).to_be_visible(timeout=SECONDS)
     assert download(page, "Download CSV").read_text().startswith("Photo,Method,PSNR")
 
 
@@ -214,26 +239,40 @@ def test_every_tab_fits_is_named_and_fetches_nothing_from_elsewhere(browser: Bro
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
-def test_cancel_gives_the_next_visitor_the_turn(context: BrowserContext, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    started, stopped = threading.Event(), threading.Event()
+class Endless:
+    """A denoising that goes on until it is stopped."""
 
-    def endless(*_: Any, progress: Any, **__: Any) -> None:
-        started.set()
+    def __init__(self) -> None:
+        self.started, self.stopped = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any, progress: Any, **__: Any) -> None:
+        self.started.set()
         try:
             while True:
                 progress(0.5)
                 time.sleep(0.02)
         finally:
-            stopped.set()
+            self.stopped.set()
 
-    page = visit(context, address, "denoise")
+
+@pytest.mark.parametrize("way_out", ["cancel", "leave"])
+def test_who_cancels_or_leaves_gives_up_the_turn(
+    context: BrowserContext, address: str, monkeypatch: pytest.MonkeyPatch, way_out: str
+) -> None:
+    page, work_forever = visit(context, address, "denoise"), Endless()
     upload(page.locator("#denoise-photo"), CAR)
     with monkeypatch.context() as patch:
-        patch.setattr(work.restore, "denoise", endless)
+        patch.setattr(work.restore, "denoise", work_forever)
         press(page, "Denoise")
-        assert started.wait(30)
-        press(page, "Cancel")
-        assert stopped.wait(2)
-        expect(opened(page).get_by_text("Working")).to_be_hidden()
+        assert work_forever.started.wait(30)
+        if way_out == "cancel":
+            press(page, "Cancel")
+            assert work_forever.stopped.wait(2)
+            expect(opened(page).get_by_text("Working")).to_be_hidden()
+        else:
+            page.close()
+            assert work_forever.stopped.wait(30)
+            page = visit(context, address, "denoise")
+            upload(page.locator("#denoise-photo"), CAR)
     press(page, "Denoise")
     read_score(page, "Time")

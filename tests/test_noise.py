@@ -209,9 +209,30 @@ def test_a_camera_without_noise_changes_nothing(photos: Tensor, generator: Gener
 
 
 def test_the_cameras_noise_reduction_leaves_coarser_and_weaker_noise() -> None:
-    sharp, smooth = (noise.camera(flat(0.5), 0.01, 0.01, seeded(0), smoothing=radius) - 0.5 for radius in (0.0, 1.0))
+    sharp, smooth = (
+        noise.camera(flat(0.5), 0.01, 0.01, seeded(0), smoothing=radius, color_smoothing=radius) - 0.5 for radius in (0.0, 1.0)
+    )
     assert smooth.std() < 0.6 * sharp.std()
     assert correlation(smooth[..., 1:], smooth[..., :-1]) > correlation(sharp[..., 1:], sharp[..., :-1]) + 0.2
+
+
+def test_colour_is_smoothed_apart_from_lightness() -> None:
+    sharp, smooth = (
+        linear_noise(noise.camera(flat(0.5), 1e-4, 1e-3, seeded(0), color_smoothing=radius), 0.5) for radius in (0.0, 2.0)
+    )
+    assert torch.allclose(lightness(smooth), lightness(sharp), rtol=0, atol=1e-5)
+    colour_before, colour_after = (x - lightness(x) for x in (sharp, smooth))
+    assert colour_after.std() < 0.4 * colour_before.std()
+    assert correlation(colour_after[..., 2:], colour_after[..., :-2]) > 0.7
+
+
+def linear_noise(noisy: Tensor, level: float) -> Tensor:
+    return noise.srgb_to_linear(noisy) - noise.srgb_to_linear(torch.tensor(level))
+
+
+def lightness(linear: Tensor) -> Tensor:
+    """The Y of XYZ."""
+    return (linear * torch.tensor([0.2126729, 0.7151522, 0.0721750]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 # What the photo denoiser trains on

@@ -41,6 +41,15 @@ def results_markdown(path: Path = RESULTS) -> str:
     return "\n\n".join(["### What was measured", *map(_table, tables)])
 
 
+def curve_points(path: Path = RESULTS) -> list[tuple[float, str, float]]:
+    """PSNR of every method on CBSD68 against the noise level, as (sigma, method, PSNR); of a clean picture it has no bound."""
+    if not path.is_file():
+        return []
+    table = json.loads(path.read_text(encoding="utf-8"))["cbsd68"]
+    sigmas = [float(column.rpartition(" ")[2]) for column in table["columns"][1:]]
+    return [(sigma, row[0], psnr) for row in table["rows"] for sigma, psnr in zip(sigmas, row[1:], strict=True) if sigma > 0]
+
+
 def _table(table: dict[str, Any]) -> str:
     columns = table["columns"]
     rows = [columns, ["---"] * len(columns), *table["rows"]]

@@ -36,9 +36,17 @@ def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Compar
         for step, (method, picture, seconds) in enumerate(_methods(truth, sigma / 255, seed)):
             similarity = round(ssim(picture, truth).item(), 3) if min(truth.shape[-2:]) >= SSIM_WINDOW else None
             rows.append((name, method, round_psnr(picture, truth), similarity, seconds))
-            tiles.append((_png(picture), f"{method}: {rows[-1][2]:.2f} dB"))
+            tiles.append((_png(picture), _caption(rows[-1])))
             report((index + (step + 1) / 7) / len(paths))
     return Comparison(tiles, rows, _write_csv(rows))
+
+
+def _caption(row: ComparedRow) -> str:
+    _, method, decibels, similarity, seconds = row
+    numbers = [f"{decibels:.2f} dB"]
+    numbers += [] if similarity is None else [f"SSIM {similarity:.3f}"]
+    numbers += [] if seconds is None else [f"{seconds:.2f} s"]
+    return f"{method}: {', '.join(numbers)}"
 
 
 def noise_curve(paths: list[str], seed: int, report: Report) -> list[CurvePoint]:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -22,6 +24,7 @@ KEEP_SECONDS = 55 * 60  # with the sweep's rhythm, everything is gone within the
 SWEEP_SECONDS = 60
 
 UPLOAD = "/gradio_api/upload"
+OWN_FILE = re.compile(r"https?://[^/]+/gradio_api/file=(/.+)")  # whatever the host: behind a proxy it is another; never fetched
 CLOSED = (  # parts of gradio that this app does not use, and that fetch, record or write for whoever asks
     "/gradio_api/file=http",
     "/gradio_api/file/http",
@@ -35,7 +38,7 @@ CLOSED = (  # parts of gradio that this app does not use, and that fetch, record
 
 
 class Guard:
-    """ASGI middleware: caps every body, refuses pictures by URL, closes unused doors, and forbids browsers to guess types."""
+    """ASGI middleware: caps every body, refuses pictures by address, closes unused doors, and forbids browsers to guess types."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -88,7 +91,9 @@ class Guard:
             if len(body) > MAX_BODY_BYTES:
                 await _too_large(MAX_BODY_BYTES)(scope, receive, send)
                 return
-        if _names_remote_file(body):
+        try:
+            body = _with_own_files(body)
+        except _RemoteFileError:
             await PlainTextResponse("Upload the picture: data: and http addresses are not read here.", 400)(scope, receive, send)
             return
         unread = True
@@ -107,6 +112,10 @@ class _TooLargeError(Exception):
     """A body outgrew its limit while it was read."""
 
 
+class _RemoteFileError(Exception):
+    """A body names a file that is not here."""
+
+
 def _too_large(limit: int) -> PlainTextResponse:
     return PlainTextResponse(f"The limit of a request here is {limit >> 20} MB.", 413)
 
@@ -123,17 +132,23 @@ def _marked(send: Send) -> Send:
     return send_marked
 
 
-def _names_remote_file(body: bytes) -> bool:
-    """Whether a JSON body hands over a file as a data: or http address, which gradio would decode or download unchecked."""
+def _with_own_files(body: bytes) -> bytes:
+    """A JSON body in which the address of a file of this app, which is how MCP clients name an upload, stands as its path.
+
+    Raises _RemoteFileError for a file by any other data: or http address, which gradio would decode or download unchecked.
+    """
     try:
-        values = list(_walk(json.loads(body)))
+        content = json.loads(body)
     except (ValueError, RecursionError):
-        return False  # gradio refuses what is not JSON
-    return any(
-        _starts(mapping.get("path"), ("http:", "https:", "data:", "ftp:")) or _starts(mapping.get("url"), ("data:",))
-        for mapping in values
-        if isinstance(mapping, dict)
-    )
+        return body  # gradio refuses what is not JSON
+    own = False
+    for file in (value for value in _walk(content) if isinstance(value, dict)):
+        if isinstance(path := file.get("path"), str) and (found := OWN_FILE.fullmatch(path)):
+            file |= {"path": unquote(found[1]), "url": None}
+            own = True
+        if _starts(file.get("path"), ("http:", "https:", "data:", "ftp:")) or _starts(file.get("url"), ("data:",)):
+            raise _RemoteFileError
+    return json.dumps(content).encode() if own else body
 
 
 def _walk(value: Any) -> Iterator[Any]:
