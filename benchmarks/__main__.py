@@ -1,27 +1,41 @@
-"""One Markdown table of ours beside the peers: `python -m benchmarks FOLDER --sigma 25 --limit 10`.
+"""Ours beside the peers, and how ours scales, as Markdown, in one run: `python -m benchmarks FOLDER --sigma 25 --limit 10`.
 
-PSNR is the mean per image on the pictures with white Gaussian noise (seed 0, not clipped); seconds per megapixel are the
-median over rounds in which every method runs once, in turn, on one picture of a megapixel; "of FFDNet" divides the two in each
-round.
+PSNR is the mean per image on the pictures with white Gaussian noise (seed 0, not clipped). Seconds per megapixel are the median
+over rounds in which every method runs once, in turn, on one picture of a megapixel; "of FFDNet" divides the two in each round.
+Memory is the growth of the process at its peak. The sizes of the scaling are 4 by 3; their seconds are the least of the rounds.
 """
 
 import argparse
+import math
 import statistics
-import time
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import interpolate
 
+from benchmarks.measure import flops_a_pixel, matmul_gflops, peak_megabytes, seconds_in_turn, seconds_of, stage_seconds
 from benchmarks.peers import PEERS, Method
-from restore.images import open_picture
+from restore import pipeline
+from restore.guided import GuidedColor
+from restore.images import open_picture, save_picture
 from restore.memory import warm_pages
 from restore.metrics import psnr
+from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.noise import gaussian
-from restore.pipeline import denoise_tensor
+from restore.pipeline import colorize_tensor, denoise_tensor
+from web.files import to_image
 
-SIDE = 1024  # of the picture that is timed
+STAGES = {  # of colorize, on the way from the picture's pixels to the result's
+    (pipeline, "_predict_color"): "the network, on a reduction",
+    (pipeline, "rgb_to_lab"): "RGB to Lab",
+    (GuidedColor, "rows"): "colour along the edges",
+    (pipeline, "lab_to_rgb"): "Lab to RGB, into the gamut",
+}
 
 
 def main() -> None:
@@ -30,26 +44,51 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=25, help="on the 0 to 255 scale")
     parser.add_argument("--limit", type=int, default=10, help="pictures for PSNR")
     parser.add_argument("--rounds", type=int, default=5, help="of the timing")
-    parser.add_argument("--model", default="denoiser-photo")
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[0.1, 1, 4, 12, 48], help="sizes of the scaling")
+    parser.add_argument("--denoiser", default="denoiser-photo")
+    parser.add_argument("--colorizer", default="colorizer-photo")
     options = parser.parse_args()
-    sigma = options.sigma / 255
-    methods = ours(options.model) | PEERS
+    denoiser = pipeline.load(Denoiser, options.denoiser)
+    colorizer = pipeline.load(Colorizer, options.colorizer)
     clean = [open_picture(path).rgb for path in sorted(options.folder.iterdir())[: options.limit]]
-    quality = {name: mean_psnr(run, clean, sigma) for name, run in methods.items()}
-    seconds = time_in_turn(methods, sigma, options.rounds)
-    print(table(quality, seconds, matmul_gflops(), len(clean), options.sigma))
+    with warm_pages():
+        print(compare(denoiser, options.denoiser, clean, options.sigma / 255, options.rounds), end="\n\n", flush=True)
+        print(scale(denoiser, colorizer, clean[0], options.megapixels, options.rounds), end="\n\n", flush=True)
+        print(stages(colorizer, clean[0]))
 
 
-def ours(name: str) -> dict[str, Method]:
-    """The network, plain and averaged over the eight flips and rotations; blind, so that sigma goes unused."""
-    model = Denoiser.from_pretrained(name)
-    return {
-        name: lambda noisy, _: denoise_tensor(noisy, model),
-        f"{name}, self-ensemble": lambda noisy, _: denoise_tensor(noisy, model, self_ensemble=True),
+# Beside the peers
+
+
+def compare(denoiser: Denoiser, name: str, clean: Sequence[Tensor], sigma: float, rounds: int) -> str:
+    """PSNR, seconds and memory of every method, and the arithmetic of ours against the machine's peak."""
+    methods: dict[str, Method] = {
+        name: lambda noisy, _: denoise_tensor(noisy, denoiser),
+        f"{name}, self-ensemble": lambda noisy, _: denoise_tensor(noisy, denoiser, self_ensemble=True),
     }
+    methods |= PEERS
+    quality = {method: mean_psnr(run, clean, sigma) for method, run in methods.items()}
+    noisy = noisy_picture(clean[0], 1.0, sigma)
+    works = {method: partial(run, noisy, sigma) for method, run in methods.items()}
+    memory = {method: peak_megabytes(work) for method, work in works.items()}
+    seconds = seconds_in_turn(works, rounds)
+    peak = matmul_gflops()
+    reached = flops_a_pixel(denoiser) * noisy[0, 0].numel() / min(seconds[name]) / 1e9
+
+    def row(method: str) -> list[str]:
+        ratio = statistics.median(a / b for a, b in zip(seconds[method], seconds["FFDNet"], strict=True))
+        time = statistics.median(seconds[method]) / megapixels(noisy)
+        return [method, f"{quality[method]:.2f}", f"{time:.2f}", f"{ratio:.2f}", f"{memory[method]:.0f}"]
+
+    columns = ["method", f"PSNR, sigma {255 * sigma:g}", "seconds per megapixel", "of FFDNet", "memory at 1 megapixel, MB"]
+    arithmetic = (
+        f"{len(clean)} pictures, {torch.get_num_threads()} threads. {name}: {reached:.0f} GFLOPS, {reached / peak:.0%} of the "
+        f"{peak:.0f} that multiplying matrices reaches here."
+    )
+    return f"{arithmetic}\n\n{markdown(columns, [row(method) for method in methods])}"
 
 
-def mean_psnr(run: Method, pictures: list[Tensor], sigma: float) -> float:
+def mean_psnr(run: Method, pictures: Sequence[Tensor], sigma: float) -> float:
     """Mean PSNR in dB of a method's output, rounded to 8 bits."""
     generator = Generator().manual_seed(0)
     estimates = (
@@ -58,43 +97,59 @@ def mean_psnr(run: Method, pictures: list[Tensor], sigma: float) -> float:
     return statistics.fmean(psnr(estimate, clean).item() for estimate, clean in estimates)
 
 
-def time_in_turn(methods: dict[str, Method], sigma: float, rounds: int) -> dict[str, list[float]]:
-    """Seconds per megapixel of each method in each round, after one round that is not counted."""
-    noisy = gaussian(torch.rand(1, 3, SIDE, SIDE), sigma, Generator().manual_seed(0)).clamp(0, 1)
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    with warm_pages():
-        for number in range(rounds + 1):
-            for name, run in methods.items():
-                start = time.perf_counter()
-                run(noisy, sigma)
-                if number:
-                    seconds[name].append((time.perf_counter() - start) / (SIDE * SIDE / 1e6))
-    return seconds
+# With the size
 
 
-def matmul_gflops(size: int = 2048, repeats: int = 10) -> float:
-    """The machine's peak at multiplying matrices, with which the networks' arithmetic can be compared."""
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    rates = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        a @ b
-        rates.append(2 * size**3 / (time.perf_counter() - start) / 1e9)
-    return max(rates)
+def scale(denoiser: Denoiser, colorizer: Colorizer, clean: Tensor, sizes: Sequence[float], rounds: int) -> str:
+    """Seconds per megapixel and memory of both tasks, on pictures of several sizes."""
+    tasks: dict[str, Callable[[Tensor], Tensor]] = {
+        "denoise": lambda rgb: denoise_tensor(rgb, denoiser, out=rgb),
+        "colorize": lambda rgb: colorize_tensor(rgb, colorizer, out=rgb),
+    }
+    rows = []
+    for size in sizes:
+        noisy = noisy_picture(clean, size, 25 / 255)
+        cells = [f"{size:g}"]
+        for run in tasks.values():
+            memory = peak_megabytes(partial(run, noisy))
+            repeats = max(1, min(rounds, round(12 * rounds / size)))
+            seconds = min(seconds_of(partial(run, noisy)) for _ in range(repeats))
+            cells += [f"{seconds / megapixels(noisy):.2f}", f"{memory:.0f}"]
+        rows.append(cells)
+    columns = ["megapixels", *(f"{task}, {unit}" for task in tasks for unit in ("seconds per megapixel", "MB"))]
+    return f"Scaling: the pixels of the picture, 12 bytes each, come on top of the memory.\n\n{markdown(columns, rows)}"
 
 
-def table(quality: dict[str, float], seconds: dict[str, list[float]], peak: float, pictures: int, sigma: float) -> str:
-    """The figures as Markdown."""
-    lines = [
-        f"{pictures} pictures, sigma {sigma:g}; {torch.get_num_threads()} threads, matrix multiplication {peak:.0f} GFLOPS",
-        "",
-        "| method | PSNR | seconds per megapixel | of FFDNet |",
-        "| --- | --- | --- | --- |",
-    ]
-    for name in quality:
-        ratio = statistics.median(a / b for a, b in zip(seconds[name], seconds["FFDNet"], strict=True))
-        lines.append(f"| {name} | {quality[name]:.2f} | {statistics.median(seconds[name]):.2f} | {ratio:.2f} |")
-    return "\n".join(lines)
+def stages(colorizer: Colorizer, clean: Tensor, size: float = 12.0) -> str:
+    """Where the seconds of colorizing a photograph go, from file to file."""
+    rgb = noisy_picture(clean, size, 0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "photo.jpg"), Path(folder, "result.jpg")
+        save_picture(to_image(rgb), source)
+        found = {"decode the JPEG": seconds_of(lambda: open_picture(source))}
+        with stage_seconds(list(STAGES)) as spent:
+            total = seconds_of(lambda: colorize_tensor(rgb, colorizer))
+        found |= {STAGES[stage]: spent[stage[1]] for stage in STAGES}
+        found["the rest of colorize"] = total - sum(spent.values())
+        image = pipeline.colorize(source, colorizer)
+        found["encode the JPEG"] = seconds_of(lambda: save_picture(image, target))
+    rows = [[stage, f"{seconds:.2f}"] for stage, seconds in found.items()]
+    rows.append(["all", f"{sum(found.values()):.2f}"])
+    return f"Colorizing {size:g} megapixels.\n\n{markdown(['stage', 'seconds'], rows)}"
+
+
+def noisy_picture(clean: Tensor, size: float, sigma: float) -> Tensor:
+    """The picture enlarged or reduced to `size` megapixels of 4 by 3, with white noise on it."""
+    height = round(math.sqrt(size * 1e6 * 3 / 4))
+    return gaussian(interpolate(clean, (height, height * 4 // 3), mode="bilinear"), sigma, Generator().manual_seed(0)).clamp(0, 1)
+
+
+def megapixels(picture: Tensor) -> float:
+    return picture[0, 0].numel() / 1e6
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, ["---"] * len(columns), *rows])
 
 
 if __name__ == "__main__":
