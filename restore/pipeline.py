@@ -38,6 +38,8 @@ MAX_STRENGTH, MAX_VIVIDNESS = 1.5, 2.0
 TILE_PIXELS = 5 << 18  # that the denoiser reads at a time: 48 megapixels within 2.5 GB
 TRIM_EVERY = 8  # tiles: the first layers after it pay for new pages, about 1 % of the time
 STRIP_PIXELS = 1 << 20  # that colour is converted at a time
+DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
+ALIKE = 8.0  # difference in L up to which pixels belong to a hint's object
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
 
@@ -251,7 +253,7 @@ def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Seq
     size = rgb.shape[2], rgb.shape[3]
     small = _reduce(rgb, working_size(*size, network.work_size, network.stride)).to(device)
     lightness, _ = rgb_to_lab(small)  # (B, 1, h, w)
-    hint_map = _hint_map(hints, size, small) if hints else None
+    hint_map = _hint_map(hints, size, lightness) if hints else None
     coarse = F.avg_pool2d(lightness, network.stride)  # (B, 1, h / stride, w / stride)
     ab = network.ab_of(network.predict(lightness, hint_map), vividness)[:, :, : coarse.shape[2], : coarse.shape[3]]
     return GuidedColor(coarse, ab, size)
@@ -271,16 +273,22 @@ def _reduce(rgb: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(rgb, size, mode="bilinear", antialias=True)
 
 
-def _hint_map(hints: Sequence[Hint], size: tuple[int, int], small: Tensor) -> Tensor:
-    """Hints in pixels of a picture of `size` (H, W), as the colorizer takes them for `small` (B, 3, h, w): (B, 3, h, w)."""
-    height, width = small.shape[2:]
-    hint_map = small.new_zeros(1, 3, height, width)
+def _hint_map(hints: Sequence[Hint], size: tuple[int, int], lightness: Tensor) -> Tensor:
+    """Hints in pixels of a picture of `size` (H, W), as the colorizer takes them for its `lightness` (B, 1, h, w): (B, 3, h, w).
+
+    A hint is a dab, as in training, but only over what is as light as its middle: else it would run over the object's edge.
+    """
+    height, width = lightness.shape[2:]
+    reach = min(DAB, min(height, width) // 16)
+    hint_map = lightness.new_zeros(len(lightness), 3, height, width)
     for x, y, color in hints:
-        _, ab = rgb_to_lab(small.new_tensor(color)[None, :, None, None] / 255)
+        _, ab = rgb_to_lab(lightness.new_tensor(color)[None, :, None, None] / 255)
         row, column = int(y * height / size[0]), int(x * width / size[1])
-        hint_map[0, :2, row, column] = ab.flatten()
-        hint_map[0, 2, row, column] = 1
-    return hint_map.expand(len(small), -1, -1, -1)
+        around = (..., slice(max(0, row - reach), row + reach + 1), slice(max(0, column - reach), column + reach + 1))
+        middle = lightness[..., row, column][..., None, None]
+        alike = (lightness[around] - middle).abs() < ALIKE
+        hint_map[around] = torch.where(alike, F.pad(ab, (0, 0, 0, 0, 0, 1), value=1.0), hint_map[around])
+    return hint_map
 
 
 def _check_hints(hints: Sequence[Hint] | None, rgb: Tensor) -> None:

@@ -250,8 +250,18 @@ def test_hints_arrive_where_they_were_put(photos: Tensor) -> None:
     _, blue = rgb_to_lab(torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1))
     torch.testing.assert_close(recorder.seen[0, :, 0, 0], torch.tensor([*red.flatten(), 1.0]))
     torch.testing.assert_close(recorder.seen[0, :, -1, -1], torch.tensor([*blue.flatten(), 1.0]))
-    assert recorder.seen[:, 2].sum() == 2
     assert bool((recorder.seen[:, :2] * (1 - recorder.seen[:, 2:]) == 0).all())
+
+
+def test_a_hint_is_a_dab_that_stops_at_the_edge_of_its_object() -> None:
+    recorder = Recorder(widths=(4, 4), depths=(1, 1), shuffle=2, work_size=64).eval()
+    wall_and_door = torch.full((1, 3, 64, 64), 0.2)
+    wall_and_door[..., 32:] = 0.8
+    colorize_tensor(wall_and_door, recorder, hints=[(30, 20, (200, 60, 60))])
+    assert recorder.seen is not None
+    rows, columns = recorder.seen[0, 2].nonzero().T
+    assert (rows.min(), rows.max()) == (17, 23)
+    assert (columns.min(), columns.max()) == (27, 31)
 
 
 @pytest.mark.parametrize(
