@@ -480,8 +480,8 @@ def tab(title: str, name: str) -> gr.Tab:
     return opened
 
 
-def build() -> gr.Blocks:
-    """The whole page."""
+def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
+    """The whole page, for at most so many waiting visitors."""
     thumbnails = Path(tempfile.gettempdir(), "photo-restorer-thumbnails")
     colored, grey = write_thumbnails(thumbnails)
     gr.set_static_paths([thumbnails, EXAMPLES[0].path.parent])
@@ -505,7 +505,7 @@ def build() -> gr.Blocks:
                 build_about()
         page.load(None, js=OPEN_TAB)
         page.unload(stop_jobs)
-    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    page.queue(max_size=queue_size, default_concurrency_limit=1, api_open=False)
     return page
 
 

@@ -13,7 +13,7 @@ TRAINING = "restore train.data train.losses train.loop train.recipe"
 HOUSE = {  # room: what of ours it may import besides itself
     "app": "restore web",
     "web": "restore",
-    "benchmarks": "restore train web",
+    "benchmarks": "restore train web app",
     "restore": f"{LIBRARY} restore.pipeline",
     "restore.images": "",
     "restore.color": "",

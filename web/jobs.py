@@ -15,7 +15,7 @@ from web.choices import Report
 
 logger = logging.getLogger(__name__)
 
-QUEUE_SIZE = 8  # visitors waiting; the next is told to try again
+QUEUE_SIZE = 30  # visitors waiting, a minute or so with photos of a megapixel; the next is told to try again
 MAX_JOB_SECONDS = 600
 
 T = TypeVar("T")
