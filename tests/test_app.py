@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import httpx
 import pytest
 from app_server import serve
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
@@ -353,6 +354,37 @@ def test_a_cancelled_job_frees_the_worker(client: Client, monkeypatch: pytest.Mo
         job.cancel()
         assert stopped.wait(2)
     assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_job_that_takes_too_long_is_stopped(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MAX_JOB_SECONDS", -1)
+    with pytest.raises(AppError, match="A smaller picture will do"):
+        client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_what_breaks_inside_stays_inside(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", failing(RuntimeError("/srv/secret/path")))
+        with pytest.raises(AppError, match="Something broke on our side") as told:
+            client.predict(photo=handle_file(CAR), api_name="/denoise")
+    assert "secret" not in str(told.value)
+    assert "/srv/secret/path" in caplog.text  # the log has it
+    assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_what_an_error_quotes_is_no_html(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work.restore, "denoise", failing(ValueError("<img src=x onerror=alert(1)>")))
+    with pytest.raises(AppError, match="&lt;img src=x onerror"):
+        client.predict(photo=handle_file(CAR), api_name="/denoise")
 
 
 def test_a_full_queue_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
