@@ -1,153 +1,80 @@
-"""The command line: `python -m restore denoise|colorize|restore INPUT... -o OUTPUT`, for files and folders.
+"""The command line: `python -m restore denoise|colorize|restore INPUT... -o OUTPUT`, for files, folders and data sets.
 
 A picture that fails costs one line, `error: NAME: cause`, and leaves nothing behind; the others go on. The exit code is 0 when
-all is done, 1 when a part failed, 2 when all of it did or the command makes no sense, 130 after Ctrl-C.
+all is done, 1 when a part failed, 2 when all of it did or the command makes no sense, 130 after Ctrl-C. Started several times by
+torchrun or accelerate, each process does its share.
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from PIL import Image, ImageColor
-from tqdm import tqdm
+import torch
+from PIL import ImageColor
 
 from restore import pipeline
-from restore.images import MAX_PIXELS, WRITERS, open_picture, save_picture
+from restore.engine import Share, Work, say
+from restore.folder import FileTask, UsageError, plan, restore_files
+from restore.images import MAX_PIXELS
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-
-READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
-SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
-
-Work = Callable[..., Image.Image]  # picture, progress, in_place
-
-
-class UsageError(ValueError):
-    """A command that makes no sense; the message names what is wrong with it."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to be read, and where its result goes."""
-
-    source: Path
-    target: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        jobs = plan(options.input, options.output)
-        work = options.work(options)
+        share = Share.from_environment()
+        processes = _processes(options.processes)
+        return _restore_dataset(options, share, processes) if options.dataset else _restore_files(options, share, processes)
     except (ValueError, OSError) as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return 2
-    todo = [job for job in jobs if options.overwrite or job.target == options.output or not job.target.exists()]
-    return run(todo, partial(perform, work=work, options=options), skipped=len(jobs) - len(todo))
 
 
-def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
-    """Pair every picture with its result.
-
-    One file may go to a file. All else goes into the folder `output`: a single folder with its tree, several inputs each under
-    its own name. What is already below `output` is not read again, and a suffix that cannot be written is followed by .png.
-
-    Raises:
-        UsageError: An input holds no picture, two results have one name, or a result would take the place of an input.
-    """
-    if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir():
-        jobs = [Job(inputs[0], output)]
-        if output.suffix.lower() not in WRITERS:
-            raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
-    else:
-        jobs = [Job(source, output / _writable(name)) for source, name in _sources(inputs, output)]
-    sources = {job.source.resolve() for job in jobs}
-    targets: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target.resolve() in sources:
-            raise UsageError(f"{job.target}: the result would take the place of an input")
-        if job.target in targets:
-            raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
-        targets[job.target] = job.source
-    return jobs
+def _processes(wanted: int) -> int:
+    """How many processes restore pictures, one thread each: `wanted`, or as many as torch takes threads; beside a GPU one."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        return 1
+    return wanted or torch.get_num_threads()
 
 
-def _sources(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
-    """All pictures of the inputs, and the name of each below the output."""
-    found: list[tuple[Path, Path]] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.append((path, Path(path.name)))
-            continue
-        root = path if len(inputs) == 1 else path.parent
-        files = _pictures_below(path, output)
-        if not files:
-            raise UsageError(f"{path}: the folder holds no picture")
-        found += [(file, file.relative_to(root)) for file in files]
-    return found
+def _restore_files(options: argparse.Namespace, share: Share, processes: int) -> int:
+    if not options.input or options.output.startswith("hf://"):
+        raise UsageError("give pictures and a place for them on this machine, or --dataset")
+    output = Path(options.output)
+    jobs = plan(options.input, output)
+    task = FileTask(*_settings(options))
+    if len(jobs) > 1:
+        _one_thread()
+    return restore_files(jobs, task, output, share=share, overwrite=options.overwrite, processes=processes)
 
 
-def _pictures_below(folder: Path, output: Path) -> list[Path]:
-    """The files of a folder that are named like pictures, without those of an output that lies within."""
-    here, results = folder.resolve(), output.resolve()
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
-        and file.is_file()
-        and (results == here or not (here / file.relative_to(folder)).is_relative_to(results))
-    ]
+def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) -> int:
+    from restore.dataset import RowTask, Source, open_store, restore_dataset  # here, since it takes as long to load as all else
+
+    if options.input or options.overwrite:
+        raise UsageError("--dataset goes without other pictures, and does nothing again: remove its files for that")
+    source, store = Source.open(options.dataset, options.split), open_store(options.output)
+    task = RowTask(*_settings(options))
+    _one_thread()
+    return restore_dataset(source, store, task, share=share, processes=processes)
 
 
-def _writable(name: Path) -> Path:
-    return name if name.suffix.lower() in WRITERS else name.with_name(name.name + ".png")
+def _settings(options: argparse.Namespace) -> tuple[Work, int, bool]:
+    """What is done to every picture, the most pixels that it may have, and whether its place is kept."""
+    return options.work(options), int(options.max_megapixels * 1e6), options.keep_gps
 
 
-def perform(job: Job, progress: pipeline.Progress, work: Work, options: argparse.Namespace) -> None:
-    """Do one job from file to file."""
-    picture = open_picture(job.source, max_pixels=int(options.max_megapixels * 1e6))
-    for note in picture.notes:
-        _say(f"note: {job.source}: {note}")
-    result = work(picture, progress=progress, in_place=True)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(result, job.target, keep_gps=options.keep_gps)
-
-
-def run(jobs: Sequence[Job], do: Callable[[Job, pipeline.Progress], None], skipped: int = 0) -> int:
-    """Do one job after the other, report those that fail, and give the exit code."""
-    failed = 0
-    with tqdm(total=len(jobs), bar_format="{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", disable=None) as bar:
-        for index, job in enumerate(jobs):
-            try:
-                do(job, partial(_advance, bar, index))
-            except KeyboardInterrupt:
-                _say(f"stopped: {index - failed} of {len(jobs)} done")
-                return 130
-            except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
-                failed += 1
-                _say(f"error: {job.source}: {error or type(error).__name__}")
-            _advance(bar, index, 1.0)
-    if len(jobs) + skipped > 1:
-        _say(f"{len(jobs) - failed} done, {skipped} skipped, {failed} failed")
-    if not failed:
-        return 0
-    return 1 if len(jobs) + skipped > failed else 2
-
-
-def _advance(bar: "tqdm[NoReturn]", index: int, fraction: float) -> None:
-    """Show that the jobs before `index` are done, and a fraction of that one."""
-    bar.update(index + fraction - bar.n)
-
-
-def _say(line: str) -> None:
-    """Write one line to stderr, above the progress bar."""
-    tqdm.write("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
+def _one_thread() -> None:
+    """Let each of many pictures have one thread: the last bits of colour depend on threads, and must not on who does the work."""
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
 
 
 # The arguments
@@ -184,12 +111,20 @@ def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     purpose: str,
-    work: Callable[[argparse.Namespace], Work],
+    work: Callable[[argparse.Namespace], Work],  # checks the weights first, since processes load them by name
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
     command.set_defaults(work=work)
-    command.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="pictures and folders of pictures")
-    command.add_argument("-o", "--output", required=True, type=Path, help="a file for one picture, else a folder")
+    command.add_argument("input", nargs="*", type=Path, metavar="INPUT", help="pictures and folders of pictures")
+    command.add_argument("-o", "--output", required=True, help="a file for one picture, else a folder")
+    command.add_argument(
+        "--dataset",
+        default="",
+        help="in place of pictures: a Hub id, or a folder of Parquet files; OUTPUT "
+        "is then a folder, or hf://datasets/USER/NAME, and gets Parquet files",
+    )
+    command.add_argument("--split", default="train", help="of the data set (%(default)s)")
+    command.add_argument("--processes", type=_count, default=0, help="that restore pictures, one thread each (one a core)")
     command.add_argument("--overwrite", action="store_true", help="do again what is already in the folder OUTPUT")
     command.add_argument("--max-megapixels", type=float, default=MAX_PIXELS / 1e6, help="refuse larger pictures (%(default)g)")
     command.add_argument("--keep-gps", action="store_true", help="keep the place in the EXIF data")
@@ -197,25 +132,33 @@ def _command(
 
 
 def _denoise(options: argparse.Namespace) -> Work:
-    model = pipeline.load(Denoiser, options.model)
-    return partial(pipeline.denoise, model=model, strength=options.strength, self_ensemble=options.self_ensemble)
+    pipeline.load(Denoiser, options.model)
+    return partial(pipeline.denoise, model=options.model, strength=options.strength, self_ensemble=options.self_ensemble)
 
 
 def _colorize(options: argparse.Namespace) -> Work:
-    model = pipeline.load(Colorizer, options.model)
-    return partial(pipeline.colorize, model=model, vividness=options.vividness, hints=options.hint)
+    pipeline.load(Colorizer, options.model)
+    return partial(pipeline.colorize, model=options.model, vividness=options.vividness, hints=options.hint)
 
 
 def _restore(options: argparse.Namespace) -> Work:
+    pipeline.load(Denoiser, options.denoiser)
+    pipeline.load(Colorizer, options.colorizer)
     return partial(
         pipeline.restore,
-        denoiser=pipeline.load(Denoiser, options.denoiser),
-        colorizer=pipeline.load(Colorizer, options.colorizer),
+        denoiser=options.denoiser,
+        colorizer=options.colorizer,
         strength=options.strength,
         self_ensemble=options.self_ensemble,
         vividness=options.vividness,
         hints=options.hint,
     )
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return value
 
 
 def _up_to(largest: float) -> Callable[[str], float]:
@@ -237,4 +180,5 @@ def _hint(text: str) -> pipeline.Hint:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how torchrun and Slurm stop a process: as cleanly as Ctrl-C
     sys.exit(main())

@@ -13,7 +13,6 @@ import contextlib
 import io
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +36,8 @@ from PIL import (
     WebPImagePlugin,
 )
 from torch import Tensor
+
+from restore.files import replacing
 
 MAX_PIXELS = 100_000_000  # width x height
 MAX_SIDE = 65_535  # a thin picture costs more than its pixels, since the networks pad its short side
@@ -169,21 +170,39 @@ def save_picture(image: Image.Image, path: str | Path, *, keep_gps: bool = False
             of that name is then as it was, and no other file is left behind.
     """
     path = Path(path)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"  # in the same folder, so that replacing is atomic
-    try:
+    with _refusing_to_write(path.name):
         writer = _find_writer(path, image.size)
-        with open(temporary, "x+b") as file:
+        with replacing(path) as file:
             writer.write(image, file, keep_gps)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+
+
+def encode_picture(image: Image.Image, suffix: str, *, keep_gps: bool = False) -> bytes:
+    """The content of the file that `save_picture` writes under a name with that suffix; ImageError where it would raise one."""
+    with _refusing_to_write(suffix):
+        writer, file = _find_writer(Path(f"picture{suffix}"), image.size), io.BytesIO()
+        writer.write(image, file, keep_gps)
+        return file.getvalue()
+
+
+def suffix_of(content: bytes) -> str:
+    """The suffix under which a result keeps the format of the file it comes from: JPEG, WebP or TIFF; all else becomes .png.
+
+    Raises:
+        ImageError: It is no picture.
+    """
+    name, _ = _identify(io.BytesIO(content))
+    return {"JPEG": ".jpg", "WebP": ".webp", "TIFF": ".tif"}.get(name, ".png")
+
+
+@contextlib.contextmanager
+def _refusing_to_write(name: str) -> Iterator[None]:
+    """Turn anything that a writer raises into an ImageError, since Pillow's raise as many types as its readers."""
+    try:
+        yield
     except ImageError:
         raise
-    except Exception as error:  # Pillow's writers raise as many types as its readers
-        raise ImageError(f"cannot write {path.name!r}: {_one_line(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    except Exception as error:
+        raise ImageError(f"cannot write {name!r}: {_one_line(error)}") from error
 
 
 # Reading: identify, decode, convert

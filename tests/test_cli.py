@@ -13,7 +13,8 @@ import torch
 from corpus import png
 from PIL import Image
 
-from restore.__main__ import Job, UsageError, main, plan
+from restore.__main__ import main
+from restore.folder import Job, UsageError, plan
 from restore.images import open_picture
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
@@ -149,7 +150,7 @@ def test_one_bad_file_of_several_costs_only_itself(run: Run, capfd: pytest.Captu
     errors = capfd.readouterr().err.splitlines()
     assert errors[0].startswith("error: album/bad.jpg: this is not a picture")
     assert errors[1:] == ["4 done, 0 skipped, 1 failed"]
-    assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png"}
+    assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png", "failures.csv"}
 
 
 def test_a_name_of_several_lines_costs_one(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
@@ -255,4 +256,4 @@ def test_it_runs_as_a_module(models: dict[str, str], tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == "error: bad.jpg: the file is empty\n1 done, 0 skipped, 1 failed\n"
-    assert files_below("out") == {"a.png"}
+    assert files_below("out") == {"a.png", "failures.csv"}

@@ -1,6 +1,8 @@
 """The house holds: every room is in the table, imports only what the table allows, one way, and loads nothing that runs code."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -8,14 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = "restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.tiling restore.models"
+LIBRARY = (
+    "restore.files restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.tiling "
+    "restore.models"
+)
 TRAINING = "restore train.data train.losses train.loop train.recipe"
 HOUSE = {  # room: what of ours it may import besides itself
     "app": "restore web",
     "web": "restore",
     "benchmarks": "restore train web app",
     "restore": f"{LIBRARY} restore.pipeline",
-    "restore.images": "",
+    "restore.files": "",
+    "restore.images": "restore.files",
     "restore.color": "",
     "restore.guided": "",
     "restore.noise": "",
@@ -24,7 +30,10 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.tiling": "",
     "restore.models": "restore.color",
     "restore.pipeline": LIBRARY,
-    "restore.__main__": "restore.pipeline restore.images restore.models",
+    "restore.engine": "restore.images restore.pipeline",
+    "restore.folder": "restore.engine restore.files restore.images",
+    "restore.dataset": "restore.engine restore.files restore.images",
+    "restore.__main__": "restore.pipeline restore.images restore.models restore.engine restore.folder restore.dataset",
     "train": "",
     "train.data": "train.recipe",
     "train.losses": "restore",
@@ -40,6 +49,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "train.bundle": "restore train.checkpoint train.card train.denoise train.colorize",
 }
 NOT_FOR_THE_LIBRARY = {"train", "app", "web", "benchmarks", "gradio", "datasets", "accelerate", "tensorboard"}
+ONLY_FOR = {"restore.dataset": {"datasets"}}
 RUN_CODE_ON_LOAD = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -89,7 +99,12 @@ def test_imports_point_one_way() -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if is_within(module, "restore")])
 def test_the_library_needs_neither_training_nor_app(module: str) -> None:
-    assert not {name.split(".")[0] for name in imports(module)} & NOT_FOR_THE_LIBRARY
+    assert not {name.split(".")[0] for name in imports(module)} & NOT_FOR_THE_LIBRARY - ONLY_FOR.get(module, set())
+
+
+def test_the_command_line_loads_no_data_set_library_before_it_needs_it() -> None:
+    code = "import sys, restore.__main__; sys.exit('datasets' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # noqa: S603
 
 
 @pytest.mark.parametrize("module", MODULES)

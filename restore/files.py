@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all: written beside their place under another name, then put into it at once."""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+_TEMPORARY = re.compile(r"\.([0-9a-f]{16})\.[0-9a-f]{16}\.tmp")  # whose it is, and a name of its own
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that takes the place of `path` when the block ends, and is gone if it raises.
+
+    Raises:
+        OSError: The file cannot be written; an older one of that name is then as it was.
+    """
+    temporary = path.parent / f".{_mark(path)}.{secrets.token_hex(8)}.tmp"  # in the same folder, so that replacing is atomic
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove what killed processes have left of writing these files, which nobody may be writing now."""
+    marks: dict[Path, set[str]] = defaultdict(set)
+    for path in paths:
+        marks[path.parent].add(_mark(path))
+    for folder, own in marks.items():
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if (match := _TEMPORARY.fullmatch(entry.name)) and match[1] in own:
+                entry.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    """What the temporary names of a file have in common; the name itself may be as long as the system allows."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]

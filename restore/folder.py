@@ -1,0 +1,149 @@
+"""Folders of pictures: which goes where, what is done already, and what could not be done.
+
+Nothing but the results tells what is done, so that a run goes on after any end, with any number of processes.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from restore import engine
+from restore.engine import Done, Share, Tally, Task
+from restore.files import replacing, sweep
+from restore.images import WRITERS, Picture, open_picture, save_picture
+
+READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
+SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
+REPORT = "failures.csv"  # of share 0; of the others failures-1.csv and so on
+
+
+class UsageError(ValueError):
+    """A command that makes no sense; the message names what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to be read, and where its result goes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class FileTask(Task[Job, None]):
+    """From file to file."""
+
+    def read(self, item: Job) -> Picture:
+        return open_picture(item.source, max_pixels=self.max_pixels)
+
+    def write(self, image: Image.Image, item: Job) -> None:
+        item.target.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(image, item.target, keep_gps=self.keep_gps)
+
+
+def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
+    """Pair every picture with its result.
+
+    One file may go to a file. All else goes into the folder `output`: a single folder with its tree, several inputs each under
+    its own name. What is already below `output` is not read again, and a suffix that cannot be written is followed by .png.
+
+    Raises:
+        UsageError: An input holds no picture, two results have one name, or a result would take the place of an input.
+    """
+    if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir():
+        jobs = [Job(inputs[0], output)]
+        if output.suffix.lower() not in WRITERS:
+            raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
+    else:
+        jobs = [Job(source, output / _writable(name)) for source, name in _sources(inputs, output)]
+    sources = {job.source.resolve() for job in jobs}
+    targets: dict[Path, Path] = {}
+    for job in jobs:
+        if job.target.resolve() in sources:
+            raise UsageError(f"{job.target}: the result would take the place of an input")
+        if job.target in targets:
+            raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
+        targets[job.target] = job.source
+    return jobs
+
+
+def _sources(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """All pictures of the inputs, and the name of each below the output."""
+    found: list[tuple[Path, Path]] = []
+    for path in inputs:
+        if not path.is_dir():
+            found.append((path, Path(path.name)))
+            continue
+        root = path if len(inputs) == 1 else path.parent
+        files = _pictures_below(path, output)
+        if not files:
+            raise UsageError(f"{path}: the folder holds no picture")
+        found += [(file, file.relative_to(root)) for file in files]
+    return found
+
+
+def _pictures_below(folder: Path, output: Path) -> list[Path]:
+    """The files of a folder that are named like pictures, without those of an output that lies within."""
+    here, results = folder.resolve(), output.resolve()
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+        and (results == here or not (here / file.relative_to(folder)).is_relative_to(results))
+    ]
+
+
+def _writable(name: Path) -> Path:
+    return name if name.suffix.lower() in WRITERS else name.with_name(name.name + ".png")
+
+
+def restore_files(jobs: Sequence[Job], task: FileTask, output: Path, *, share: Share, overwrite: bool, processes: int) -> int:
+    """Do a share of the jobs, and give the exit code.
+
+    In a folder what is done is skipped unless `overwrite`, what killed runs have left is swept away, and failures are listed in
+    a CSV file.
+    """
+    mine = share.of(jobs)
+    todo = [job for job in mine if overwrite or job.target == output or not job.target.exists()]
+    tally = Tally(len(todo), skipped=len(mine) - len(todo), quiet=share.index > 0)
+
+    def settle(job: Job, outcome: Callable[[], Done[None]]) -> None:
+        tally.settle(str(job.source), outcome)
+
+    sweep([*(job.target for job in mine), _report(output, share.index)])
+    try:
+        engine.run(todo, task, settle, tally.advance, max(1, min(processes, len(todo))))
+    except KeyboardInterrupt:
+        return tally.close(stopped=True)
+    finally:
+        if [job.target for job in jobs] != [output]:
+            _write_report(output, tally.failures, share)
+    return tally.close()
+
+
+def _report(output: Path, share: int) -> Path:
+    return output / (REPORT if share == 0 else f"failures-{share}.csv")
+
+
+def _write_report(output: Path, failures: Sequence[tuple[str, str]], share: Share) -> None:
+    """List what failed in this run, in place of what failed before; no file if nothing did."""
+    report = _report(output, share.index)
+    if failures:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("picture", "cause"), *failures])
+        output.mkdir(parents=True, exist_ok=True)
+        with replacing(report) as file:
+            file.write(text.getvalue().encode("utf-8", "surrogateescape"))  # a name may be no text
+    else:
+        report.unlink(missing_ok=True)
+    if share.index == 0:  # those of a run of more processes
+        for other in output.glob("failures-*.csv"):
+            if (match := re.fullmatch(r"failures-(\d+)\.csv", other.name)) and int(match[1]) >= share.count:
+                other.unlink(missing_ok=True)
