@@ -1,0 +1,102 @@
+"""A data set is restored to the same Parquet files, row for row, whoever does it and however often it was stopped."""
+
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from archive import contents, save_network, save_pictures
+from datasets import Dataset, Features, Image, Value, load_dataset
+
+from restore import dataset
+from restore.__main__ import main
+from restore.images import open_picture
+from restore.models.denoiser import Denoiser
+from restore.pipeline import denoise
+
+ROWS = 7
+BROKEN = 4  # the row whose picture is none
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven pictures with a label each, in two files, one of them broken."""
+    folder = tmp_path_factory.mktemp("scans")
+    records = [{"bytes": path.read_bytes(), "path": path.name} for path in save_pictures(folder / "pictures", ROWS)]
+    records[BROKEN]["bytes"] = b"no picture"
+    features = Features({"scan": Image(decode=False), "year": Value("int32")})
+    rows = Dataset.from_dict({"scan": records, "year": [1900 + number for number in range(ROWS)]}, features)
+    rows = rows.cast_column("scan", Image())
+    for index in range(2):
+        rows.shard(2, index, contiguous=True).to_parquet(folder / "archive" / f"train-{index:05d}-of-00002.parquet")
+    return folder / "archive"
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "PART_ROWS", 2)
+
+
+def restore_share(scans: Path, out: Path, network: str, monkeypatch: pytest.MonkeyPatch, rank: int = 0, count: int = 1) -> int:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    return main(["denoise", "--dataset", str(scans), "-o", str(out), "--model", network, "--processes", "1"])
+
+
+def test_rows_keep_their_order_and_their_other_columns(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert restore_share(scans, tmp_path, network, monkeypatch) == 1  # one picture is broken
+    rows = load_dataset(str(tmp_path), split="train").cast_column("scan", Image(decode=False))
+    before = load_dataset(str(scans), split="train").cast_column("scan", Image(decode=False))
+    assert rows["year"] == before["year"]
+    assert [bool(cause) for cause in rows["failure"]] == [number == BROKEN for number in range(ROWS)]
+    assert rows[BROKEN]["scan"] is None
+    model = Denoiser.from_pretrained(network)
+    for index in (0, ROWS - 1):
+        expected = open_picture(denoise(before[index]["scan"]["bytes"], model)).rgb
+        assert open_picture(rows[index]["scan"]["bytes"]).rgb.equal(expected)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_shares_make_the_same_files(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    restore_share(scans, tmp_path / "alone", network, monkeypatch)
+    for rank in range(count):
+        restore_share(scans, tmp_path / "shared", network, monkeypatch, rank, count)
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
+def test_what_is_missing_is_done_and_nothing_else(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_share(scans, tmp_path, network, monkeypatch)
+    whole = contents(tmp_path)
+    kept, lost, *_ = sorted(tmp_path.glob("*.parquet"))
+    lost.unlink()
+    os.utime(kept, (0, 0))
+    assert restore_share(scans, tmp_path, network, monkeypatch, 0, 1) in (0, 1)
+    assert contents(tmp_path) == whole
+    assert kept.stat().st_mtime == 0
+
+
+def test_no_part_is_longer_than_what_a_dying_process_may_lose(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_share(scans, tmp_path, network, monkeypatch)
+    lengths = [pq.read_metadata(path).num_rows for path in sorted(tmp_path.glob("*.parquet"))]
+    assert max(lengths) == dataset.PART_ROWS
+    assert sum(lengths) == ROWS
+
+
+def test_a_data_set_without_pictures_is_refused(tmp_path: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:
+    Dataset.from_dict({"year": [1900]}).to_parquet(tmp_path / "years" / "train.parquet")
+    assert main(["denoise", "--dataset", str(tmp_path / "years"), "-o", str(tmp_path / "out"), "--model", network]) == 2
+    assert "must have one column of type Image" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

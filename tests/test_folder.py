@@ -1,0 +1,163 @@
+"""A folder is restored by several processes as by one, and a run that was killed goes on as if it had not been."""
+
+import csv
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from archive import contents, save_network, save_pictures, start
+from PIL import Image
+
+from restore.__main__ import main
+from restore.engine import Share
+from restore.files import replacing, sweep
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("album")
+    save_pictures(folder, COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(album: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one process makes of the album."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert main(["denoise", str(album), "-o", str(out), "--model", network, "--processes", "1"]) == 0
+    return contents(out)
+
+
+def wait_for_results(out: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 120
+    while len(list(out.rglob("*.png"))) < count:
+        assert process.poll() is None, "it ended too early"
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_processes_do_not_change_a_bit(album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    assert main(["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "2"]) == 0
+    assert contents(tmp_path) == undisturbed
+    assert len(undisturbed) == COUNT
+
+
+def test_a_killed_run_goes_on_with_nothing_lost(album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    command = ["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "2"]
+    killed = start(*command)
+    wait_for_results(tmp_path, 2, killed)
+    killed.kill()
+    killed.wait()
+    for path in tmp_path.rglob("*.png"):
+        assert path.read_bytes() == undisturbed[str(path.relative_to(tmp_path))]
+    resumed = start(*command)
+    _, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, errors
+    assert contents(tmp_path) == undisturbed
+
+
+def test_ctrl_c_ends_it_cleanly(network: str, tmp_path: Path) -> None:
+    save_pictures(tmp_path / "album", 20, side=400)
+    process = start("denoise", str(tmp_path / "album"), "-o", str(tmp_path / "out"), "--model", network, "--processes", "2")
+    wait_for_results(tmp_path / "out", 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped: " in errors
+    assert "Traceback" not in errors
+    for name in contents(tmp_path / "out"):
+        assert name.endswith(".png")
+        Image.open(tmp_path / "out" / name).load()
+
+
+def test_a_process_that_dies_costs_its_share_in_flight(
+    album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Of three, one is killed at once; what it had to do is done by two."""
+    world_size, afterwards = 3, 2
+    command = ["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "1"]
+    processes = [start(*command, rank=rank, world_size=world_size) for rank in range(world_size)]
+    processes[-1].kill()
+    assert [process.wait(120) for process in processes[:-1]] == [0] * (world_size - 1)
+    shares = [Share(rank, world_size).of(sorted(undisturbed)) for rank in range(world_size - 1)]
+    assert len(contents(tmp_path)) >= sum(map(len, shares))
+    processes += [start(*command, rank=rank, world_size=afterwards) for rank in range(afterwards)]
+    assert [process.wait(120) for process in processes[world_size:]] == [0] * afterwards
+    assert contents(tmp_path) == undisturbed
+    for process in processes:
+        process.communicate()
+
+
+def test_torchrun_shares_it_out(album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "restore"]
+    command += ["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603  # our own words
+    assert contents(tmp_path) == undisturbed
+
+
+def test_shares_are_disjoint_and_complete() -> None:
+    for count in (1, 2, 3, 7):
+        shares = [list(Share(index, count).of(range(20))) for index in range(count)]
+        assert sorted(itertools.chain(*shares)) == list(range(20))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_share_that_cannot_be_is_refused(album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["denoise", str(album), "-o", str(tmp_path)]) == 2
+
+
+def test_failures_are_listed_until_they_are_none(network: str, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    bad, *_ = save_pictures(album, 3)
+    good = bad.read_bytes()
+    bad.write_bytes(good[:40])
+    command = ["denoise", str(album), "-o", str(out), "--model", network, "--processes", "2"]
+    assert main(command) == 1
+    with open(out / "failures.csv", encoding="utf-8", newline="") as file:
+        (header, (picture, cause)) = csv.reader(file)
+    assert header == ["picture", "cause"]
+    assert picture == str(bad)
+    assert cause
+    bad.write_bytes(good)
+    assert main(command) == 0
+    assert sorted(contents(out)) == ["00.png", "02.png", "more/01.png"]
+
+
+def test_what_a_killed_writer_left_is_swept_and_no_other_file(tmp_path: Path) -> None:
+    target, other = tmp_path / "a.png", tmp_path / "b.png"
+    leftovers = []
+    for path in (target, other):
+        with replacing(path) as file:
+            leftovers.append(path.parent / Path(file.name).name)
+            file.write(b"whole")
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    (tmp_path / "notes.tmp").write_bytes(b"the user's own")
+    sweep([target])
+    assert set(contents(tmp_path)) == {"a.png", "b.png", leftovers[1].name, "notes.tmp"}
+
+
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"old")
+
+    def write() -> None:
+        with replacing(tmp_path / "a.png") as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert contents(tmp_path) == {"a.png": b"old"}
