@@ -82,6 +82,7 @@ class Hub:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []  # "METHOD /path"
+        self.conflicts = 0  # so many commits more come just after another's
 
     def add(self, kind: str, name: str, files: dict[str, bytes]) -> Repository:
         """A repository with one commit; kind is "model", "dataset" or "space"."""
@@ -153,6 +154,9 @@ class Hub:
     async def commit(self, request: Request) -> Response:
         must_write(request)
         _, name, repository = self.repository(request)
+        if self.conflicts:
+            self.conflicts -= 1
+            raise failure(412, "A commit has happened since. Please refresh and try again.")
         revision = request.path_params["revision"]
         files = dict(repository.at(revision)[1])
         for line in (await request.body()).splitlines():

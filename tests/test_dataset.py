@@ -1,12 +1,15 @@
 """A data set is restored to the same Parquet files, row for row, whoever does it and however often it was stopped."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from archive import contents, save_network, save_pictures
 from datasets import Dataset, Features, Image, Value, load_dataset
+from hub_server import WRITER, Hub, serving
 
 from restore import dataset
 from restore.__main__ import main
@@ -100,3 +103,50 @@ def test_a_data_set_without_pictures_is_refused(tmp_path: Path, network: str, ca
     assert main(["denoise", "--dataset", str(tmp_path / "years"), "-o", str(tmp_path / "out"), "--model", network]) == 2
     assert "must have one column of type Image" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_from_the_hub_to_the_hub_and_on_where_it_ended(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "PART_ROWS", 100)  # the other process has it so
+    restore_share(scans, tmp_path / "here", network, monkeypatch)
+    expected = {f"data/{name}": content for name, content in contents(tmp_path / "here").items()}
+    hub = Hub()
+    hub.add("dataset", "tester/scans", {f"data/{path.name}": path.read_bytes() for path in scans.glob("*.parquet")})
+    with serving(hub) as address:
+        told = restore_on_the_hub(address, network, tmp_path)
+        assert "file 1 row 0: this is not a picture" in told
+        restored = hub.repositories["dataset", "tester/restored"]
+        assert restored.private
+        assert parquet_of(hub) == expected
+        commits = len(restored.commits)
+        _, there = restored.at("main")
+        restored.commit({name: file for name, file in there.items() if name != min(expected)})
+        hub.conflicts = 2
+        assert "4 done, 3 skipped" in restore_on_the_hub(address, network, tmp_path)
+    assert parquet_of(hub) == expected
+    assert len(restored.commits) == commits + 2  # what took the file away, and what brought it back
+    assert hub.conflicts == 0
+
+
+def restore_on_the_hub(address: str, network: str, folder: Path) -> str:
+    """Restore tester/scans to tester/restored in a process of its own, and return what it says."""
+    arguments = ["denoise", "--dataset", "tester/scans", "-o", "hf://datasets/tester/restored", "--model", network]
+    settings = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "cache"), "HF_TOKEN": WRITER, "HF_HUB_DISABLE_XET": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "restore", *arguments, "--processes", "1"],
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr  # 1 where the broken picture is met
+    return done.stderr
+
+
+def parquet_of(hub: Hub) -> dict[str, bytes]:
+    """The Parquet files of the restored data set."""
+    _, files = hub.repositories["dataset", "tester/restored"].at("main")
+    return {name: hub.blobs[file.sha256] for name, file in files.items() if name.endswith(".parquet")}
