@@ -5,16 +5,14 @@ slows all alike, and prints a Markdown table: PSNR on held-out photographs, and 
 """
 
 import argparse
-import dataclasses
-import itertools
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
+from benchmarks.trials import Trial, train_in_turns, training_batches
 from restore.memory import warm_pages
 from restore.metrics import psnr
 from restore.models.denoiser import Denoiser
@@ -23,9 +21,7 @@ from train.data import Pictures, View, decode, open_splits
 from train.denoise import RECIPES, DenoiseTask
 
 SIGMAS = (15, 25, 50)  # on the 0 to 255 scale
-TURN = 15.0  # seconds that a candidate trains before the next one does
 VALIDATION_SIDE = 256
-PEAK_LR, WARMUP, EMA = 1e-3, 100, 0.998
 
 
 class GatedBlock(nn.Module):
@@ -71,54 +67,6 @@ CANDIDATES: dict[str, Callable[[], Denoiser]] = {
     "one scale of 64, 6 blocks": lambda: Denoiser(widths=(64,), depths=(6,)),
     "gated U-Net 48/96/192, 2/4/6 blocks": lambda: gated((48, 96, 192), (2, 4, 6)),
 }
-
-
-@dataclasses.dataclass
-class Trial:
-    """One candidate in training; its learning rate falls to zero with its own time."""
-
-    name: str
-    model: Denoiser
-    minutes: float
-    seconds: float = 0.0
-    steps: int = 0
-
-    def __post_init__(self) -> None:
-        self.model = self.model.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=PEAK_LR)
-        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-
-    @property
-    def is_done(self) -> bool:
-        return self.seconds >= 60 * self.minutes
-
-    def train(self, task: DenoiseTask, batches: Iterator[Tensor]) -> None:
-        """Train for one turn."""
-        start = time.perf_counter()
-        before = self.seconds
-        while self.seconds - before < TURN and not self.is_done:
-            self._step(task, next(batches))
-            self.seconds = before + time.perf_counter() - start
-
-    def _step(self, task: DenoiseTask, clean: Tensor) -> None:
-        share = min(1.0, self.seconds / (60 * self.minutes))
-        for group in self.optimizer.param_groups:
-            group["lr"] = PEAK_LR * min(1.0, (self.steps + 1) / WARMUP) * (1 + math.cos(math.pi * share)) / 2
-        task.loss(self.model, clean, Generator().manual_seed(self.steps)).backward()  # type: ignore[no-untyped-call]  # of torch
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.steps += 1
-        weight = 1 - min(EMA, (1 + self.steps) / (10 + self.steps))
-        for name, tensor in self.model.state_dict().items():
-            self.average[name].lerp_(tensor, weight)
-
-
-def training_batches(pictures: Pictures) -> Iterator[Tensor]:
-    """Patches (16, 3, 64, 64), without end."""
-    recipe = RECIPES["photo"]
-    for batch in pictures.batches(range(10**9), recipe.batch_size):
-        yield batch.clean.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
@@ -176,16 +124,12 @@ def main() -> None:
         torch.from_numpy(decode(record)[:VALIDATION_SIDE, :VALIDATION_SIDE].copy()).permute(2, 0, 1)[None].float() / 255
         for record in validation["image"]
     ]
-    trials = [Trial(name, build(), options.minutes) for name, build in CANDIDATES.items()]
-    batches = {trial.name: training_batches(pictures) for trial in trials}
     task = DenoiseTask(recipe)
-    for trial in itertools.cycle(trials):
-        trial.train(task, batches[trial.name])
-        if all(trial.is_done for trial in trials):
-            break
-    for trial in trials:
-        trial.model.load_state_dict(trial.average)
-    models = [trial.model.eval() for trial in trials]
+    trials = [
+        Trial(name, build(), task.loss, training_batches(pictures, recipe.batch_size), options.minutes)
+        for name, build in CANDIDATES.items()
+    ]
+    models = train_in_turns(trials)
     lines = ["| network | thousand MAC a pixel | seconds per megapixel | steps | PSNR, sigma 15 / 25 / 50 |", "| --- " * 5 + "|"]
     for trial, seconds in zip(trials, seconds_per_megapixel(models), strict=True):
         scores = " / ".join(f"{score:.2f}" for score in quality(trial.model, photos))

@@ -4,7 +4,8 @@
 
 The paper trains on all images of a set, hours on a GPU; here a run sees the first few hundred or thousand of them, as often as
 the paper does, and both recipes see the same in the same batches. PSNR is the mean per image on the first 500 of the validation
-split. The grey picture's is the baseline of colour; the shipped colorizer is measured at its safest vividness.
+split. The grey picture's is the baseline of colour; the shipped colorizer is measured at its safest vividness, and its encoder
+starts from ImageNet's weights, which the paper's network never saw.
 """
 
 import argparse
@@ -60,19 +61,22 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000, help="of the training split")
     parser.add_argument("--epochs", type=int, default=20, help="at most; the tables' rows up to it are shown")
     parser.add_argument("--batch-size", type=int, default=32, help="small, so that few pictures make many steps")
+    parser.add_argument("--encoder-weights", default="", help="safetensors file; timm fetches them from the Hub otherwise")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduction"), help="runs already there are taken as they are")
     options = parser.parse_args()
     for name in options.tables:
         table = TABLES[name]
         epochs = [epoch for epoch in table.printed if epoch <= options.epochs]
         measured = {}
-        shared = {
+        shared: dict[str, Any] = {
             "dataset": getattr(options, table.dataset),
             "training_pictures": options.pictures,
             "batch_size": options.batch_size,
             "epochs": max(epochs),
             "validate_every": round(5 * options.pictures / options.batch_size),  # the tables' epochs are multiples of five
         }
+        if table.script is colorize:
+            shared["encoder_weights"] = options.encoder_weights
         for kind, recipe in recipes(table, shared).items():
             folder = options.out / f"{name}-{kind}-{options.pictures}x{max(epochs)}"
             if not (folder / "final").exists():
@@ -107,7 +111,7 @@ def markdown(
         "epochs",
         "the paper, as printed",
         "its recipe here",
-        "the shipped recipe",
+        "the shipped recipe" + (", encoder pretrained" if is_colour else ""),
         *(["grey picture"] if is_colour else []),
     ]
     lines = [

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from restore.engine import Share
 from restore.files import replacing, sweep
 
 COUNT = 12
+PROCESSES = 2
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES)],
+    # --multi_gpu is how accelerate is told of several processes, on CPUs too; port 0 is any free one
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(PROCESSES), "--main_process_port", "0"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +106,16 @@ def test_a_process_that_dies_costs_its_share_in_flight(
         process.communicate()
 
 
-def test_torchrun_shares_it_out(album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "restore"]
+@pytest.mark.parametrize("launcher", LAUNCHERS.values(), ids=LAUNCHERS)
+def test_a_launcher_shares_it_out(
+    launcher: list[str], album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", *launcher, "-m", "restore"]
     command += ["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "1"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603  # our own words
+    finished = subprocess.run(  # noqa: S603  # our own words
+        command, check=True, capture_output=True, timeout=120, env=os.environ | {"ACCELERATE_USE_CPU": "true"}
+    )
+    assert finished.stderr.count(b" done, 0 skipped, 0 failed") == PROCESSES
     assert contents(tmp_path) == undisturbed
 
 

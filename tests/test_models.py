@@ -15,8 +15,9 @@ from torch import Generator, nn
 from restore.color import lab_to_rgb, rgb_to_lab
 from restore.models import hub
 from restore.models.blocks import ResidualBlock, normalization, pad_to_multiple
-from restore.models.colorizer import BIN_SIZE, Colorizer, ab_bins, pool_hints
+from restore.models.colorizer import BIN_SIZE, Colorizer, ab_bins
 from restore.models.denoiser import Denoiser
+from restore.models.hints import HintCopy, pool_hints
 from restore.models.hub import HubModel, WeightsError
 
 PAPER: dict[str, Any] = {"stem_kernel": 7, "norm": "batch", "down": "max", "up": "nearest", "skips": False}
@@ -31,8 +32,9 @@ COLORIZERS: dict[str, dict[str, Any]] = {
     "small": {"widths": (8, 16, 24), "depths": (1, 1, 1), "shuffle": 2},
     "paper": {"widths": (8, 16, 24), "depths": (1, 1, 1), "bins": False, "hints": False, **PAPER},
     "bins without hints": {"widths": (8, 16), "depths": (1, 1), "hints": False},
-    "tanh with hints": {"widths": (8, 16), "depths": (1, 1), "bins": False},
+    "tanh": {"widths": (8, 16), "depths": (1, 1), "bins": False, "hints": False},
     "backbone": {"encoder": "tf_efficientnet_lite0", "widths": (8, 8, 12, 16), "depths": (1, 1, 1, 1)},
+    "zoomed": {"encoder": "tf_efficientnet_lite0", "widths": (8, 8, 12, 16), "depths": (1, 1, 1, 1), "zoom": 4},
 }
 SIZES = [(1, 1), (1, 9), (7, 2), (16, 16), (33, 20)]
 
@@ -145,25 +147,65 @@ def test_the_bins_cover_srgb(generator: Generator) -> None:
     assert torch.cdist(ab.flatten(2)[0].T, centers, p=float("inf")).min(1).values.max() < BIN_SIZE / 2 + 0.1
 
 
-@pytest.mark.parametrize("name", ["small", "tanh with hints", "backbone"])
-def test_a_hint_changes_the_colour_around_it(name: str, generator: Generator) -> None:
+def test_zoom_divides_the_stride_of_the_backbone(generator: Generator) -> None:
+    model = build(Colorizer, COLORIZERS["zoomed"])
+    assert (model.stride, build(Colorizer, COLORIZERS["backbone"]).stride) == (1, 4)
+    assert model.predict(100 * torch.rand(1, 1, 24, 32, generator=generator)).shape[2:] == (24, 32)
+    with pytest.raises(ValueError, match="zoom must divide"):
+        Colorizer(**COLORIZERS["backbone"], zoom=3)
+
+
+# Hints
+
+
+@pytest.mark.parametrize("name", ["small", "backbone", "zoomed"])
+def test_a_hint_changes_the_colour_around_it_and_no_other_picture(name: str, generator: Generator) -> None:
     model = build(Colorizer, COLORIZERS[name])
-    lightness = 100 * torch.rand(1, 1, 64, 64, generator=generator)
-    hints = torch.zeros(1, 3, 64, 64)
+    lightness = 100 * torch.rand(2, 1, 64, 64, generator=generator)
+    hints = torch.zeros(2, 3, 64, 64)
     assert torch.equal(model(lightness, hints), model(lightness))  # no hint is no hint
     hints[0, :, 8:12, 8:12] = torch.tensor([60.0, 40.0, 1.0])[:, None, None]
-    change = (model(lightness, hints) - model(lightness)).abs().sum(1)[0]
-    assert change[4:16, 4:16].mean() > 2 * change[48:, 48:].mean()
-    assert change[8:12, 8:12].min() > 0
+    change = (model(lightness, hints) - model(lightness)).abs().sum(1)
+    assert change[0, 4:16, 4:16].mean() > 2 * change[0, 48:, 48:].mean()
+    assert change[0, 8:12, 8:12].min() > 0
+    assert torch.equal(change[1], torch.zeros(64, 64))
+
+
+def test_hints_and_prediction_share_one_distribution(generator: Generator) -> None:
+    centers = ab_bins()
+    copy, logits = HintCopy([8]).eval(), torch.randn(1, len(centers), 6, 5, generator=generator)
+    hints = torch.zeros(1, 3, 12, 10)
+    hints[0, :, 2, 3] = torch.tensor([30.0, -20.0, 1.0])
+    mixture = copy(logits, [torch.randn(1, 8, 3, 5, generator=generator)], hints, centers).exp()
+    torch.testing.assert_close(mixture.sum(1), torch.ones(1, 6, 5), atol=1e-4, rtol=0)
+
+
+def test_cells_copy_the_hint_that_is_nearest_among_equals() -> None:
+    """Where all cells look the same and none keeps its own colour, each takes that of the nearer hint."""
+    centers = ab_bins()
+    copy = HintCopy([4]).eval()
+    nn.init.constant_(copy.none.bias, -100.0)
+    nn.init.constant_(copy.log_slope, 2.0)
+    hints = torch.zeros(1, 3, 4, 16)
+    hints[0, :, 1, 1], hints[0, :, 2, 14] = torch.tensor([50.0, 40.0, 1.0]), torch.tensor([-40.0, 30.0, 1.0])
+    mixture = copy(torch.zeros(1, len(centers), 4, 16), [torch.zeros(1, 4, 4, 16)], hints, centers).exp()
+    ab = torch.einsum("bqhw,qc->bchw", mixture, centers)[0]
+    torch.testing.assert_close(ab[:, :, :7], torch.tensor([50.0, 40.0])[:, None, None].expand(2, 4, 7), atol=1.0, rtol=0)
+    torch.testing.assert_close(ab[:, :, 9:], torch.tensor([-40.0, 30.0])[:, None, None].expand(2, 4, 7), atol=1.0, rtol=0)
 
 
 def test_pooled_hints_are_the_mean_of_the_hints_alone() -> None:
     hints = torch.zeros(1, 3, 4, 4)
     hints[0, :, 0, 0] = torch.tensor([55.0, -110.0, 1.0])
     hints[0, :, 1, 1] = torch.tensor([11.0, 0.0, 1.0])
-    expected = torch.zeros(1, 3, 2, 2)
-    expected[0, :, 0, 0] = torch.tensor([0.3, -0.5, 1.0])
-    assert torch.allclose(pool_hints(hints, (2, 2)), expected)
+    ab, known = pool_hints(hints, (2, 2))
+    assert known.tolist() == [[True, False, False, False]]
+    torch.testing.assert_close(ab[0, 0], torch.tensor([33.0, -55.0]))
+
+
+def test_hints_need_bins_to_fall_into() -> None:
+    with pytest.raises(ValueError, match="hints need bins"):
+        Colorizer(bins=False)
 
 
 def test_a_colorizer_without_hints_refuses_them() -> None:
@@ -200,7 +242,7 @@ def test_vividness_raises_chroma_where_a_colour_is_likelier_than_grey() -> None:
 def test_every_parameter_learns(kind: type[HubModel], arguments: dict[str, Any], generator: Generator) -> None:
     model = build(kind, arguments).train()
     x = torch.rand(2, 3 if kind is Denoiser else 1, 48, 48, generator=generator) * (1 if kind is Denoiser else 100)
-    hints = [torch.rand(2, 3, 48, 48, generator=generator)] if getattr(model, "hint_paths", None) is not None else []
+    hints = [torch.rand(2, 3, 48, 48, generator=generator)] if getattr(model, "hint_copy", None) is not None else []
     model(x, *hints).square().mean().backward()
     still = [
         name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or p.grad.abs().max() == 0

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
 from small_training import SIDE, write_folder
 from torch import Generator, nn
 
@@ -31,10 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("data") / "pictures", train=8, validation=3)
 
 
-@pytest.mark.parametrize(("script", "kind"), [("denoise", Denoiser), ("colorize", Colorizer)])
-def test_a_script_trains_as_a_user_runs_it(script: str, kind: type[nn.Module], folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "kind", "flags"), [("denoise", Denoiser, []), ("colorize", Colorizer, ["--init", "colorizer-cifar10"])]
+)
+def test_a_script_trains_as_a_user_runs_it(
+    script: str, kind: type[nn.Module], flags: list[str], folder: Path, tmp_path: Path
+) -> None:
     accelerate = str(Path(sys.executable).parent / "accelerate")
-    arguments = [f"train/{script}.py", "--dataset", str(folder), *SHORT, "--out", str(tmp_path)]
+    arguments = [f"train/{script}.py", "--dataset", str(folder), *SHORT, *flags, "--out", str(tmp_path)]
     settings = {"HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(  # noqa: S603
         [accelerate, "launch", *arguments],
@@ -48,7 +53,7 @@ def test_a_script_trains_as_a_user_runs_it(script: str, kind: type[nn.Module], f
     assert done.returncode == 0, done.stderr
     assert "step       2  psnr" in done.stdout
     model = kind.from_pretrained(tmp_path / "final")
-    start = kind(**model._hub_mixin_config)
+    start = kind.from_pretrained(flags[1]) if flags else kind(**model._hub_mixin_config)
     assert not torch.equal(model.tail.bias, start.tail.bias)
     assert f"accelerate launch train/{script}.py --dataset pictures --batch_size 2" in (tmp_path / "final" / CARD).read_text()
 
@@ -67,7 +72,7 @@ def test_the_paper_recipe_trains_the_paper_network(script: Any, folder: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("network", "hint_share"), [("small", 0.0), ("small", 0.5), ("photo", 0.0), ("photo", 0.5), ("paper", 0.0)]
+    ("network", "hint_share"), [("small", 0.0), ("small", 0.5), ("photo", 0.0), ("thumbnail", 0.5), ("paper", 0.0)]
 )
 def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
     network: str, hint_share: float, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +88,34 @@ def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
 def create_without_download(create: Any) -> Any:
     """timm's factory, with random weights in place of the Hub's."""
     return lambda name, **options: create(name, **options | {"pretrained": False})
+
+
+def test_a_colorizer_starts_from_weights_at_another_zoom(tmp_path: Path) -> None:
+    photo = Colorizer(**colorize.NETWORKS["photo"])
+    photo.save_pretrained(tmp_path)
+    model = colorize.build(colorize.ColorizeRecipe(network="thumbnail", init=str(tmp_path)))
+    assert model.stride == photo.stride // 2
+    assert all(torch.equal(weight, photo.state_dict()[name]) for name, weight in model.state_dict().items())
+    with pytest.raises(TrainingError, match="not those of a small network"):
+        colorize.build(colorize.ColorizeRecipe(network="small", init=str(tmp_path)))
+
+
+def test_encoder_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, pretrained: bool, **options: Any) -> nn.Module:
+        if pretrained:
+            raise LocalEntryNotFoundError("no network")
+        return create("tf_efficientnet_lite0", pretrained=False, **options)
+
+    create = colorize.timm.create_model
+    monkeypatch.setattr(colorize.timm, "create_model", fail)
+    with pytest.raises(TrainingError, match=r"from the Hub \(no network\): give --encoder_weights or --init"):
+        colorize.build(colorize.RECIPES["photo"])
+    (tmp_path / "text.safetensors").write_text("no weights")
+    save_file({"another": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for file, cause in {"none": "No such file", "text": "text.safetensors", "other": "does not hold the weights"}.items():
+        recipe = dataclasses.replace(colorize.RECIPES["photo"], encoder_weights=str(tmp_path / f"{file}.safetensors"))
+        with pytest.raises(TrainingError, match=cause):
+            colorize.build(recipe)
 
 
 def test_a_frozen_encoder_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import timm
 import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
@@ -20,7 +22,7 @@ from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
 from train.data import open_pictures
 from train.loop import fit
 from train.losses import bin_cross_entropy, paper_color
-from train.recipe import Recipe, run
+from train.recipe import Recipe, TrainingError, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,22 +31,24 @@ class ColorizeRecipe(Recipe):
 
     script: ClassVar[str] = "train/colorize.py"
 
-    network: Literal["small", "photo", "paper"] = "small"
+    network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
-    mean_weight: float = 0.1  # of the L1 error of the distribution's mean, beside the cross-entropy of the bins
-    hint_share: float = 0.5  # of the pictures get hints
+    mean_weight: float = 1.0  # of the squared error of the distribution's mean, beside the cross-entropy of the bins
+    hint_share: float = 0.1  # of the pictures get hints; more would keep the colours from being learned without them
     out: str = "runs/colorizer"
 
 
+PHOTO: dict[str, Any] = {
+    "encoder": "tf_efficientnet_lite0",
+    "widths": (64, 96, 128, 160),
+    "depths": (1, 1, 1, 1),
+    "work_size": 128,
+}
 NETWORKS: dict[str, dict[str, Any]] = {
     "small": {"widths": (48, 96, 192), "depths": (1, 2, 2), "shuffle": 2, "work_size": 64},
-    "photo": {
-        "encoder": "tf_efficientnet_lite0",
-        "widths": (64, 96, 128, 160),
-        "depths": (1, 1, 1, 1),
-        "work_size": 128,
-    },
+    "photo": PHOTO,
+    "thumbnail": PHOTO | {"zoom": 2, "work_size": 64},
     "paper": {
         "widths": (64, 128, 256),
         "depths": (1, 1, 1),
@@ -57,6 +61,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "hints": False,
     },
 }
+MEAN_SCALE = 20.0  # Lab units: the error of the mean that weighs as much as a nat of cross-entropy
 CIFAR10 = ColorizeRecipe()
 RECIPES = {
     "cifar10": CIFAR10,
@@ -103,22 +108,40 @@ def main(recipe: ColorizeRecipe) -> None:
 
 
 def build(recipe: ColorizeRecipe) -> Colorizer:
-    """The recipe's network, from `init`, or new with a pretrained backbone where it has one."""
-    model = Colorizer.from_pretrained(recipe.init) if recipe.init else Colorizer(**NETWORKS[recipe.network])
+    """The recipe's network with the weights of `init`, or new, with a pretrained backbone where it has one.
+
+    Raises TrainingError where the weights of `init` are another network's.
+    """
+    model = Colorizer(**NETWORKS[recipe.network])
+    if recipe.init:
+        try:
+            model.load_state_dict(Colorizer.from_pretrained(recipe.init).state_dict())
+        except RuntimeError as error:
+            raise TrainingError(f"the weights of {recipe.init} are not those of a {recipe.network} network") from error
     if isinstance(model.encoder, Backbone):
         body = model.encoder.body
         if not recipe.init:
-            name = NETWORKS[recipe.network]["encoder"]
-            source = (
-                load_file(recipe.encoder_weights)
-                if recipe.encoder_weights
-                else timm.create_model(name, pretrained=True).state_dict()
-            )
-            body.load_state_dict({key: source[key] for key in body.state_dict()})
+            body.load_state_dict(pretrained(recipe, body))
         body.requires_grad_(recipe.train_encoder)
-    if model.hint_paths is not None and not recipe.hint_share:
-        model.hint_paths.requires_grad_(False)  # they are never reached, and several processes wait for every gradient
+    if model.hint_copy is not None and not recipe.hint_share:
+        model.hint_copy.requires_grad_(False)  # it is never reached, and several processes wait for every gradient
     return model
+
+
+def pretrained(recipe: ColorizeRecipe, body: nn.Module) -> dict[str, Tensor]:
+    """ImageNet's weights for a backbone, without the layers that it leaves out. Raises TrainingError where there are none."""
+    name = NETWORKS[recipe.network]["encoder"]
+    try:
+        if recipe.encoder_weights:
+            source = load_file(recipe.encoder_weights)
+        else:
+            source = timm.create_model(name, pretrained=True).state_dict()
+        return {key: source[key] for key in body.state_dict()}
+    except (OSError, HfHubHTTPError, SafetensorError) as error:
+        where = recipe.encoder_weights or "the Hub"
+        raise TrainingError(f"no weights of {name} from {where} ({error}): give --encoder_weights or --init") from error
+    except KeyError as error:
+        raise TrainingError(f"{recipe.encoder_weights} does not hold the weights of {name}: {error} is missing") from error
 
 
 def color_loss(network: Colorizer, prediction: Tensor, ab: Tensor, mean_weight: float) -> Tensor:
@@ -130,7 +153,7 @@ def color_loss(network: Colorizer, prediction: Tensor, ab: Tensor, mean_weight: 
     if len(network.bin_centers) == 0:
         return paper_color(torch.tanh(prediction), ab / AB_SCALE)
     entropy = bin_cross_entropy(prediction, ab, network.bin_centers)
-    return entropy + mean_weight * F.l1_loss(network.ab_of(prediction), ab)
+    return entropy + mean_weight * F.mse_loss(network.ab_of(prediction) / MEAN_SCALE, ab / MEAN_SCALE)
 
 
 def random_hints(ab: Tensor, share: float, generator: Generator) -> Tensor:

@@ -1,7 +1,7 @@
-"""Lightness in, ab out: a U-Net whose encoder is trained with it or comes from ImageNet, with colour hints on the way up.
+"""Lightness in, ab out: a U-Net whose encoder is trained with it or comes from ImageNet, and hints that its cells copy from.
 
-Classes over ab bins and the annealed mean are after Zhang et al. (Colorful Image Colorization, 2016), hints after Zhang et al.
-(Real-Time User-Guided Image Colorization, 2017).
+Classes over ab bins and the annealed mean are after Zhang et al. (Colorful Image Colorization, 2016), training on random hints
+after Zhang et al. (Real-Time User-Guided Image Colorization, 2017).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from restore.color import rgb_to_lab
 from restore.models.blocks import Decoder, Encoder, pad_to_multiple
+from restore.models.hints import HintCopy
 from restore.models.hub import HubModel
 
 AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
 BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
-CHROMA_ODDS, TEMPERATURE = 0.04, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
+CHROMA_ODDS, TEMPERATURE = 0.06, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
 VIVID_CHROMA = 40.0  # from here on colours are equally vivid, else the rarest, purple, would win
 
 
@@ -33,9 +34,10 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         widths: channels of the decoder at each scale, finest first; of the own encoder too.
         depths: residual blocks at each scale of the decoder; of the own encoder too.
         shuffle: side of the pixel blocks folded into channels before the own encoder.
+        zoom: how far the picture is enlarged before a backbone, which divides its stride; for small pictures.
         stem_kernel, norm, down, up, skips: as in Denoiser.
         bins: predict a distribution over ab bins; otherwise ab through tanh, as in the paper.
-        hints: accept colour hints.
+        hints: accept colour hints; only with bins.
         work_size: short side in pixels at which the network was trained to see a picture.
     """
 
@@ -47,6 +49,7 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         widths: Sequence[int] = (32, 64, 128),
         depths: Sequence[int] = (2, 2, 2),
         shuffle: int = 1,
+        zoom: int = 1,
         stem_kernel: int = 3,
         norm: str = "none",
         down: str = "conv",
@@ -57,16 +60,18 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         work_size: int = 64,
     ):
         super().__init__()
+        if hints and not bins:
+            raise ValueError("hints need bins")
         self.work_size = work_size
         self.shuffle = shuffle
         if encoder:
-            self.encoder: nn.Module = Backbone(encoder, widths)
+            self.encoder: nn.Module = Backbone(encoder, widths, zoom)
             self.stride = self.encoder.stride
         else:
             self.encoder = Encoder(shuffle**2, widths, depths, stem_kernel, norm, down)
             self.stride = shuffle
         self.decoder = Decoder(widths, depths, norm, up, skips)
-        self.hint_paths = nn.ModuleList(nn.Conv2d(3, width, 3, padding=1) for width in widths) if hints else None
+        self.hint_copy = HintCopy([widths[0], *widths]) if hints else None
         self.register_buffer("bin_centers", ab_bins() if bins else torch.zeros(0, 2))
         self.tail = nn.Conv2d(widths[0], len(self.bin_centers) or 2, 1 if bins else 3, padding=0 if bins else 1)
         self.size_multiple = self.stride * 2 ** (len(widths) - 1)
@@ -90,16 +95,15 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w)."""
         x = pad_to_multiple(lightness, self.size_multiple) / 50 - 1  # (B, 1, H, W) in [-1, 1]
         features = self.encoder(F.pixel_unshuffle(x, self.shuffle))
-        if self.hint_paths is not None:
-            hints = x.new_zeros(len(x), 3, *x.shape[-2:]) if hints is None else pad_to_multiple(hints, self.size_multiple)
-            features = [
-                feature + path(pool_hints(hints, feature.shape[-2:]))
-                for feature, path in zip(features, self.hint_paths, strict=True)
-            ]
-        elif hints is not None:
+        decoded = self.decoder(features)
+        prediction: Tensor = self.tail(decoded)
+        if hints is None:
+            return prediction
+        if self.hint_copy is None:
             raise ValueError("this colorizer was built without hints")
-        prediction: Tensor = self.tail(self.decoder(features))
-        return prediction
+        hints = pad_to_multiple(hints, self.size_multiple)
+        mixture: Tensor = self.hint_copy(prediction, [decoded, *features], hints, self.bin_centers)
+        return mixture
 
     def ab_of(self, prediction: Tensor, vividness: float = 0.0) -> Tensor:
         """Turn what `predict` gives into ab (B, 2, h, w): the mean of the bins, or the paper's denormalised tanh.
@@ -115,13 +119,20 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
 
 
 class Backbone(nn.Module):
-    """A timm backbone from stride 4 on, its features brought to the decoder's widths; takes one channel in [-1, 1]."""
+    """A timm backbone from stride 4 on, its features brought to the decoder's widths; takes one channel in [-1, 1].
 
-    def __init__(self, name: str, widths: Sequence[int]):
+    The picture is enlarged `zoom` times first, so that the strides are those of the enlarged one divided by `zoom`.
+    """
+
+    def __init__(self, name: str, widths: Sequence[int], zoom: int = 1):
         super().__init__()
         body: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
         self.body: nn.Module = body
-        self.stride: int = body.feature_info.reduction()[0]
+        self.zoom = zoom
+        stride: int = body.feature_info.reduction()[0]
+        if zoom < 1 or stride % zoom:
+            raise ValueError(f"zoom must divide the backbone's stride, {stride}, and {zoom} does not")
+        self.stride = stride // zoom
         channels: list[int] = body.feature_info.channels()
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(channels, widths, strict=True))
 
@@ -132,16 +143,11 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map (B, 1, H, W) to features, finest first: (B, widths[i], H / 4 / 2**i, W / 4 / 2**i)."""
+        """Map (B, 1, H, W) to features, finest first: (B, widths[i], H / stride / 2**i, W / stride / 2**i)."""
+        if self.zoom > 1:
+            x = F.interpolate(x, scale_factor=self.zoom, mode="bicubic")
         features = self.body(x.expand(-1, 3, -1, -1))
         return [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
-
-
-def pool_hints(hints: Tensor, size: Sequence[int]) -> Tensor:
-    """Shrink hints (B, 3, H, W) to (B, 3, h, w): the mean of the hinted ab in each cell, over 110, and 1 where a cell has any."""
-    pooled = F.adaptive_avg_pool2d(hints, (size[0], size[1]))
-    share = pooled[:, 2:]
-    return torch.cat([pooled[:, :2] / share.clamp_min(1e-12) / AB_SCALE, (share > 0).to(pooled)], dim=1)
 
 
 def ab_bins() -> Tensor:
