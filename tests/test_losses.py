@@ -1,5 +1,7 @@
 """The losses are their formulas."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ import torch.nn.functional as F
 from scipy.ndimage import correlate
 from torch import Generator, Tensor
 
+from restore.metrics import psnr
 from restore.models.colorizer import ab_bins
-from train.losses import bin_cross_entropy, charbonnier, edge, paper_color, soft_bins
+from train.losses import bin_cross_entropy, charbonnier, edge, log_mse, paper_color, soft_bins
 
 
 @pytest.fixture
@@ -34,6 +37,13 @@ def test_charbonnier_is_epsilon_at_zero_and_l1_far_away(pair: tuple[Tensor, Tens
     a, b = pair
     assert charbonnier(a, a).item() == pytest.approx(1e-3)
     assert charbonnier(100 * a, 100 * b).item() == pytest.approx(100 * F.l1_loss(a, b).item(), rel=1e-5)
+
+
+def test_log_mse_falls_as_psnr_rises(pair: tuple[Tensor, Tensor]) -> None:
+    a, b = pair
+    mean_psnr = psnr(a, b).mean().item()
+    assert log_mse(a, b, epsilon=0).item() == pytest.approx(-mean_psnr * math.log(10) / 10, rel=1e-5)
+    assert log_mse(a, a).item() == pytest.approx(math.log(1e-4))
 
 
 def test_edge_is_the_squared_difference_of_sobel_maps(pair: tuple[Tensor, Tensor]) -> None:

@@ -100,6 +100,22 @@ def test_a_colorizer_starts_from_weights_at_another_zoom(tmp_path: Path) -> None
         colorize.build(colorize.ColorizeRecipe(network="small", init=str(tmp_path)))
 
 
+def test_a_denoiser_grows_from_a_shallower_one(tmp_path: Path, generator: Generator) -> None:
+    shallow = Denoiser(depths=(1, 0, 2)).eval()
+    shallow.save_pretrained(tmp_path)
+    recipe = denoise.DenoiseRecipe(init=str(tmp_path), grow=True)
+    model = denoise.build(recipe).eval()
+    assert sum(1 for _ in model.parameters()) > sum(1 for _ in shallow.parameters())
+    noisy = torch.rand(1, 3, 24, 32, generator=generator)
+    assert torch.equal(model(noisy), shallow(noisy))
+
+    Denoiser(widths=(48, 96), depths=(1, 1)).save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match="is not a shallower one of the same widths"):
+        denoise.build(recipe)
+    with pytest.raises(TrainingError, match="--init"):
+        denoise.build(denoise.DenoiseRecipe(grow=True))
+
+
 def test_encoder_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, pretrained: bool, **options: Any) -> nn.Module:
         if pretrained:

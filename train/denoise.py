@@ -15,12 +15,13 @@ from torch import Generator, Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
 
 from restore.metrics import psnr
+from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
 from restore.noise import MIXTURES, gaussian
 from train.data import open_pictures
 from train.loop import fit
-from train.losses import charbonnier
-from train.recipe import Recipe, run
+from train.losses import charbonnier, log_mse
+from train.recipe import Recipe, TrainingError, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,9 @@ class DenoiseRecipe(Recipe):
 
     noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"
     network: Literal["shipped", "paper"] = "shipped"
-    loss: Literal["charbonnier", "mse"] = "charbonnier"
+    loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"
     grey_share: float = 0.0  # of the pictures are made grey before they get noise
+    grow: bool = False  # train `network`, beginning as the shallower one of init; otherwise init's own network is trained
     out: str = "runs/denoiser"
 
 
@@ -50,7 +52,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "residual": False,
     },
 }
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"charbonnier": charbonnier, "mse": F.mse_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"charbonnier": charbonnier, "log_mse": log_mse, "mse": F.mse_loss}
 CIFAR10 = DenoiseRecipe()
 RECIPES = {
     "cifar10": CIFAR10,
@@ -94,8 +96,36 @@ def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
 def main(recipe: DenoiseRecipe) -> None:
     set_seed(recipe.seed)
     pictures, validation = open_pictures(recipe, turns=True)
-    model = Denoiser.from_pretrained(recipe.init) if recipe.init else Denoiser(**NETWORKS[recipe.network])
-    fit(recipe, model, pictures, validation, DenoiseTask(recipe))
+    fit(recipe, build(recipe), pictures, validation, DenoiseTask(recipe))
+
+
+def build(recipe: DenoiseRecipe) -> Denoiser:
+    """The recipe's network, new, or else that of `init`; where it is to grow, the former with the weights of the latter."""
+    if recipe.init and not recipe.grow:
+        return Denoiser.from_pretrained(recipe.init)
+    model = Denoiser(**NETWORKS[recipe.network])
+    if recipe.init:
+        grow(model, recipe.init)
+    elif recipe.grow:
+        raise TrainingError("--grow needs the weights to grow from: --init")
+    return model
+
+
+def grow(model: Denoiser, init: str) -> None:
+    """Give `model` the weights of a shallower network; its other blocks begin as the identity (Net2Net, Chen et al., 2016).
+
+    Raises TrainingError where the weights of `init` are not those of such a network.
+    """
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, ResidualBlock)}
+    weights = Denoiser.from_pretrained(init).state_dict()
+    kept = {name for name in blocks if f"{name}.conv1.weight" in weights}
+    new = {name for name in model.state_dict() if any(name.startswith(f"{block}.") for block in blocks.keys() - kept)}
+    try:
+        model.load_state_dict(weights | {name: model.state_dict()[name] for name in new})
+    except RuntimeError as error:
+        raise TrainingError(f"the network of {init} is not a shallower one of the same widths") from error
+    for name in blocks.keys() - kept:
+        blocks[name].become_identity()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ def charbonnier(estimate: Tensor, clean: Tensor, epsilon: float = 1e-3) -> Tenso
     return ((estimate - clean).square() + epsilon**2).sqrt().mean()
 
 
+def log_mse(estimate: Tensor, clean: Tensor, epsilon: float = 1e-4) -> Tensor:
+    """The mean over pictures of log(MSE + epsilon): PSNR as a loss (HINet, Chen et al., 2021), flat beyond 40 dB."""
+    return ((estimate - clean).square().mean((1, 2, 3)) + epsilon).log().mean()
+
+
 def edge(ab: Tensor, true_ab: Tensor) -> Tensor:
     """Mean squared difference of the Sobel maps of ab (B, 2, H, W); the paper's edge term."""
     return F.mse_loss(spatial_gradient(ab, mode="sobel"), spatial_gradient(true_ab, mode="sobel"))

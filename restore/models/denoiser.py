@@ -30,7 +30,7 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
     def __init__(
         self,
         widths: Sequence[int] = (48, 96, 192),
-        depths: Sequence[int] = (1, 2, 2),
+        depths: Sequence[int] = (2, 2, 3),
         shuffle: int = 2,
         stem_kernel: int = 3,
         norm: str = "none",
