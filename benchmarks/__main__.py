@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="clean pictures")
     parser.add_argument("--sigma", type=float, default=25, help="on the 0 to 255 scale")
     parser.add_argument("--limit", type=int, default=10, help="pictures for PSNR")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="BM3D takes most of the time")
     parser.add_argument("--rounds", type=int, default=5, help="of the timing")
     parser.add_argument("--megapixels", type=float, nargs="*", default=[0.1, 1, 4, 12, 48], help="sizes of the scaling")
     parser.add_argument("--denoiser", default="denoiser-photo")
@@ -52,7 +53,9 @@ def main() -> None:
     colorizer = pipeline.load(Colorizer, options.colorizer)
     clean = [open_picture(path).rgb for path in sorted(options.folder.iterdir())[: options.limit]]
     with warm_pages():
-        print(compare(denoiser, options.denoiser, clean, options.sigma / 255, options.rounds), end="\n\n", flush=True)
+        print(
+            compare(denoiser, options.denoiser, options.peers, clean, options.sigma / 255, options.rounds), end="\n\n", flush=True
+        )
         print(scale(denoiser, colorizer, clean[0], options.megapixels, options.rounds), end="\n\n", flush=True)
         print(stages(colorizer, clean[0]))
 
@@ -60,13 +63,17 @@ def main() -> None:
 # Beside the peers
 
 
-def compare(denoiser: Denoiser, name: str, clean: Sequence[Tensor], sigma: float, rounds: int) -> str:
-    """PSNR, seconds and memory of every method, and the arithmetic of ours against the machine's peak."""
+def compare(denoiser: Denoiser, name: str, peers: Sequence[str], clean: Sequence[Tensor], sigma: float, rounds: int) -> str:
+    """PSNR, seconds and memory of ours and of peers, and the arithmetic of ours against the machine's peak.
+
+    The seconds are also divided by those of FFDNet, or of the last of the peers where it is not among them.
+    """
+    yardstick = "FFDNet" if "FFDNet" in peers else peers[-1]
     methods: dict[str, Method] = {
         name: lambda noisy, _: denoise_tensor(noisy, denoiser),
         f"{name}, self-ensemble": lambda noisy, _: denoise_tensor(noisy, denoiser, self_ensemble=True),
     }
-    methods |= PEERS
+    methods |= {peer: PEERS[peer] for peer in peers}
     quality = {method: mean_psnr(run, clean, sigma) for method, run in methods.items()}
     noisy = noisy_picture(clean[0], 1.0, sigma)
     works = {method: partial(run, noisy, sigma) for method, run in methods.items()}
@@ -76,11 +83,11 @@ def compare(denoiser: Denoiser, name: str, clean: Sequence[Tensor], sigma: float
     reached = flops_a_pixel(denoiser) * noisy[0, 0].numel() / min(seconds[name]) / 1e9
 
     def row(method: str) -> list[str]:
-        ratio = statistics.median(a / b for a, b in zip(seconds[method], seconds["FFDNet"], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(seconds[method], seconds[yardstick], strict=True))
         time = statistics.median(seconds[method]) / megapixels(noisy)
         return [method, f"{quality[method]:.2f}", f"{time:.2f}", f"{ratio:.2f}", f"{memory[method]:.0f}"]
 
-    columns = ["method", f"PSNR, sigma {255 * sigma:g}", "seconds per megapixel", "of FFDNet", "memory at 1 megapixel, MB"]
+    columns = ["method", f"PSNR, sigma {255 * sigma:g}", "seconds per megapixel", f"of {yardstick}", "memory at 1 megapixel, MB"]
     arithmetic = (
         f"{len(clean)} pictures, {torch.get_num_threads()} threads. {name}: {reached:.0f} GFLOPS, {reached / peak:.0%} of the "
         f"{peak:.0f} that multiplying matrices reaches here."
