@@ -28,6 +28,7 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.noise import gaussian
 from restore.pipeline import colorize_tensor, denoise_tensor
+from restore.precision import multiplies_bfloat16
 from web.files import to_image
 
 STAGES = {  # of colorize, on the way from the picture's pixels to the result's
@@ -69,17 +70,20 @@ def compare(denoiser: Denoiser, name: str, peers: Sequence[str], clean: Sequence
     The seconds are also divided by those of FFDNet, or of the last of the peers where it is not among them.
     """
     yardstick = "FFDNet" if "FFDNet" in peers else peers[-1]
+    precision = torch.bfloat16 if multiplies_bfloat16() else torch.float32
     methods: dict[str, Method] = {
         name: lambda noisy, _: denoise_tensor(noisy, denoiser),
         f"{name}, self-ensemble": lambda noisy, _: denoise_tensor(noisy, denoiser, self_ensemble=True),
     }
+    if precision != torch.float32:
+        methods[f"{name} in float32"] = partial(in_float32, denoiser)
     methods |= {peer: PEERS[peer] for peer in peers}
     quality = {method: mean_psnr(run, clean, sigma) for method, run in methods.items()}
     noisy = noisy_picture(clean[0], 1.0, sigma)
     works = {method: partial(run, noisy, sigma) for method, run in methods.items()}
     memory = {method: peak_megabytes(work) for method, work in works.items()}
     seconds = seconds_in_turn(works, rounds)
-    peak = matmul_gflops()
+    peak = matmul_gflops(precision)
     reached = flops_a_pixel(denoiser) * noisy[0, 0].numel() / min(seconds[name]) / 1e9
 
     def row(method: str) -> list[str]:
@@ -88,11 +92,19 @@ def compare(denoiser: Denoiser, name: str, peers: Sequence[str], clean: Sequence
         return [method, f"{quality[method]:.2f}", f"{time:.2f}", f"{ratio:.2f}", f"{memory[method]:.0f}"]
 
     columns = ["method", f"PSNR, sigma {255 * sigma:g}", "seconds per megapixel", f"of {yardstick}", "memory at 1 megapixel, MB"]
+    kind = str(precision).removeprefix("torch.")
     arithmetic = (
-        f"{len(clean)} pictures, {torch.get_num_threads()} threads. {name}: {reached:.0f} GFLOPS, {reached / peak:.0%} of the "
-        f"{peak:.0f} that multiplying matrices reaches here."
+        f"{len(clean)} pictures, {torch.get_num_threads()} threads. {name}: {reached:.0f} GFLOPS in {kind}, "
+        f"{reached / peak:.0%} of the {peak:.0f} that multiplying matrices reaches here."
     )
     return f"{arithmetic}\n\n{markdown(columns, [row(method) for method in methods])}"
+
+
+@torch.inference_mode()
+def in_float32(denoiser: Denoiser, noisy: Tensor, _: float) -> Tensor:
+    """The network alone, as a processor without bfloat16 runs it."""
+    estimate: Tensor = denoiser(noisy.contiguous(memory_format=torch.channels_last))
+    return estimate
 
 
 def mean_psnr(run: Method, pictures: Sequence[Tensor], sigma: float) -> float:

@@ -78,11 +78,11 @@ def flops_a_pixel(model: nn.Module, side: int = 512) -> float:
     return total / side**2
 
 
-def matmul_gflops(sizes: Sequence[int] = (1024, 2048, 4096), repeats: int = 5) -> float:
-    """The machine's peak at multiplying matrices in fp32, with which the networks' arithmetic can be compared."""
+def matmul_gflops(dtype: torch.dtype, sizes: Sequence[int] = (1024, 2048, 4096), repeats: int = 5) -> float:
+    """The machine's peak at multiplying matrices of `dtype`, with which the networks' arithmetic can be compared."""
 
     def rate(size: int) -> float:
-        a, b = torch.rand(size, size), torch.rand(size, size)
+        a, b = torch.rand(size, size).to(dtype), torch.rand(size, size).to(dtype)
         seconds = min(seconds_of(lambda: _multiply(a, b)) for _ in range(repeats))
         return 2 * size**3 / seconds / 1e9
 

@@ -27,6 +27,7 @@ from restore.images import Picture, open_picture
 from restore.memory import trim, warm_pages
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
+from restore.precision import fast_precision
 from restore.tiling import TURNS, read, split, strips
 
 Source = str | Path | bytes | Image.Image | Picture
@@ -171,7 +172,8 @@ def denoise_tensor(
                 _report(report, done / len(tiles))
                 if done % TRIM_EVERY == 0:
                     trim()
-                estimate = network(seen.to(device).contiguous(memory_format=torch.channels_last)).to(out.device)
+                with fast_precision(device):
+                    estimate = network(seen.to(device).contiguous(memory_format=torch.channels_last)).to(out)
                 answer = turn.undo(torch.lerp(seen, estimate, strength)[:, :, *tile.crop])
                 out[:, :, *turn.source(tile.inner, height, width)].lerp_(answer, 1 / (count + 1))  # the mean so far
     _report(progress, 1.0)

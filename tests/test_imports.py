@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = (
-    "restore.files restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.tiling "
-    "restore.models"
+    "restore.files restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.precision "
+    "restore.tiling restore.models"
 )
 TRAINING = "restore train.data train.losses train.loop train.recipe"
 HOUSE = {  # room: what of ours it may import besides itself
@@ -27,6 +27,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.noise": "",
     "restore.metrics": "restore.color",
     "restore.memory": "",
+    "restore.precision": "",
     "restore.tiling": "",
     "restore.models": "restore.color",
     "restore.pipeline": LIBRARY,

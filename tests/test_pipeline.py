@@ -26,6 +26,7 @@ from restore.pipeline import (
     restore,
     working_size,
 )
+from restore.precision import fast_precision
 from restore.tiling import TURNS, Turn
 
 EIGHT_BIT = 0.5 / 255
@@ -85,7 +86,7 @@ def photo(photos: Tensor) -> Image.Image:
 @pytest.mark.parametrize("size", [(1, 1), (3, 2500), (2500, 3), (101, 203), (160, 160)])
 def test_tiles_equal_the_whole(denoiser: Denoiser, size: tuple[int, int], generator: Generator) -> None:
     noisy = torch.rand(2, 3, *size, generator=generator)
-    with torch.inference_mode():
+    with torch.inference_mode(), fast_precision(noisy.device):
         whole = denoiser(noisy)
     torch.testing.assert_close(denoise_tensor(noisy, denoiser), whole, atol=1e-5, rtol=0)
 
@@ -119,7 +120,7 @@ def test_the_ensemble_of_a_turned_picture_is_the_turned_ensemble(denoiser: Denoi
 
 def test_the_ensemble_is_the_mean_over_the_turns(denoiser: Denoiser, generator: Generator) -> None:
     noisy = torch.rand(1, 3, 21, 13, generator=generator)
-    with torch.inference_mode():
+    with torch.inference_mode(), fast_precision(noisy.device):
         mean = torch.stack([turn.undo(denoiser(turn.apply(noisy))) for turn in TURNS]).mean(0)
     torch.testing.assert_close(denoise_tensor(noisy, denoiser, self_ensemble=True), mean, atol=1e-5, rtol=0)
 
