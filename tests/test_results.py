@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.quality import beside_known
 from restore.models.hub import WEIGHTS, bundled
 from train import results
 from train.evaluate import cbsd68_table, with_peers
@@ -33,7 +34,7 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert table.markdown().splitlines()[-2:] == ["| ours | 30.13 |", "| theirs | - |"]
 
 
-def test_peers_stand_beside_ours_on_the_same_pictures_alone() -> None:
+def test_peers_stand_beside_ours_on_the_same_set_alone() -> None:
     columns = ("method", "PSNR, mean per image", "PSNR, pooled")
     ours = results.Table(
         "denoiser-cifar10", "denoiser-cifar10", "Set, 2 pictures", columns, (("noisy", 1.0, 1.0), ("ours", 3.0, 3.0))
@@ -41,8 +42,19 @@ def test_peers_stand_beside_ours_on_the_same_pictures_alone() -> None:
     peers = dataclasses.replace(ours, rows=(("BM3D", 2.0, 2.0),))
     table = with_peers(ours, {ours.name: peers})
     assert [row[0] for row in table.rows] == ["noisy", "BM3D", "ours", "the paper, as printed"]
-    elsewhere = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Set, 3 pictures")})
+    fewer = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Set, 1 pictures")})
+    assert [row[0] for row in fewer.rows] == ["noisy", "BM3D, first 1 pictures", "ours", "the paper, as printed"]
+    elsewhere = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Another set, 2 pictures")})
     assert [row[0] for row in elsewhere.rows] == ["noisy", "ours", "the paper, as printed"]
+
+
+def test_a_peer_measured_later_joins_the_others_on_the_same_pictures() -> None:
+    columns = ("method", "PSNR, sigma 25")
+    known = results.Table("cbsd68", "denoiser-photo", "CBSD68", columns, (("median 3x3", 1.0), ("FFDNet", 2.0)))
+    table = dataclasses.replace(known, rows=(("BM3D", 3.0), ("FFDNet", 4.0)))
+    assert beside_known(table, known).rows == (("median 3x3", 1.0), ("BM3D", 3.0), ("FFDNet", 4.0))
+    assert beside_known(table, dataclasses.replace(known, caption="CBSD10")) == table
+    assert beside_known(table, None) == table
 
 
 def test_methods_are_scored_on_what_they_are_told(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
     python -m train.evaluate --cifar10 uoft-cs/cifar10 --cbsd68 FOLDER --out docs/results.json
 
 Only the sets that are named are measured; the others' tables stay as they are in the JSON. The rows of BM3D, FFDNet and other
-peers are those that `python -m benchmarks.quality` has put in docs/peers.json; a table on other pictures goes without.
+peers are those that `python -m benchmarks.quality` has put in docs/peers.json.
 """
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -128,13 +129,23 @@ def paper_pairs(dataset: str, fraction: float, limit: int) -> Pairs:
 
 
 def with_peers(table: Table, peers: Mapping[str, Table]) -> Table:
-    """The table with the peers' rows after the noisy picture's, if they were measured on the same, and the paper's figure."""
+    """The table with the peers' rows after the noisy picture's, and the paper's figure.
+
+    Peers that were measured on fewer pictures of the same set say on how many; on another set, they do not belong here.
+    """
     noisy, *ours = table.rows
+    others: tuple[Row, ...] = ()
     found = peers.get(table.name)
-    is_same = found is not None and (found.caption, found.columns) == (table.caption, table.columns)
-    others = found.rows if found and is_same else ()
+    if found and found.columns == table.columns and _set_of(found) == _set_of(table):
+        fewer = "" if found.caption == table.caption else f", first {found.caption.removeprefix(_set_of(found)).strip(', ')}"
+        others = tuple((f"{method}{fewer}", *cells) for method, *cells in found.rows)
     paper: tuple[Row, ...] = (("the paper, as printed", PAPER_PSNR[table.name], "-"),) if table.name in PAPER_PSNR else ()
     return dataclasses.replace(table, rows=(noisy, *others, *ours, *paper))
+
+
+def _set_of(table: Table) -> str:
+    """A caption without the number of pictures."""
+    return re.sub(r", \d+ pictures$", "", table.caption)
 
 
 def real_noise_pairs(folder: Path) -> Pairs:
