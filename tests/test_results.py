@@ -1,16 +1,18 @@
 """What the README, the cards and the app show is what was measured."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from benchmarks.quality import beside_known
 from restore.models.hub import WEIGHTS, bundled
 from train import results
-from train.evaluate import cbsd68_table, with_peers
+from train.evaluate import cbsd68_table, identifier, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -27,8 +29,24 @@ def test_each_card_shows_the_tables_of_its_network(name: str) -> None:
     assert all(table.markdown() in card for table in tables)
 
 
+@pytest.mark.parametrize("name", bundled())
+def test_each_figure_of_a_model_index_says_what_it_is_of(name: str) -> None:
+    found = ModelCard.load(WEIGHTS / name / "README.md").data.eval_results
+    assert Counter((result.dataset_type, result.metric_name) for result in found).most_common(1)[0][1] == 1
+    assert {result.dataset_type for result in found} == {t.dataset for t in results.read().values() if t.model == name}
+    assert {result.dataset_type for result in found}.isdisjoint(bundled())
+
+
+def test_a_set_has_its_id_whatever_the_name_of_its_copy(tmp_path: Path) -> None:
+    copy = tmp_path / "Photos of 1931"
+    copy.mkdir()
+    assert identifier("cifar10", str(copy)) == identifier("cifar10", "uoft-cs/cifar10") == "uoft-cs/cifar10"
+    assert identifier("photo", "User/Photos") == "User/Photos"
+    assert identifier("photo", str(copy)) == "photos-of-1931"
+
+
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
-    table = results.Table("set", "model", "On a set", ("method", "PSNR"), (("ours", 30.126), ("theirs", "-")))
+    table = results.Table("set", "model", "user/set", "On a set", ("method", "PSNR"), (("ours", 30.126), ("theirs", "-")))
     results.write([table], path := tmp_path / "results.json")
     assert results.read(path) == {"set": table}
     assert table.markdown().splitlines()[-2:] == ["| ours | 30.13 |", "| theirs | - |"]
@@ -36,9 +54,8 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_peers_stand_beside_ours_on_the_same_set_alone() -> None:
     columns = ("method", "PSNR, mean per image", "PSNR, pooled")
-    ours = results.Table(
-        "denoiser-cifar10", "denoiser-cifar10", "Set, 2 pictures", columns, (("noisy", 1.0, 1.0), ("ours", 3.0, 3.0))
-    )
+    rows = (("noisy", 1.0, 1.0), ("ours", 3.0, 3.0))
+    ours = results.Table("denoiser-cifar10", "denoiser-cifar10", "user/set", "Set, 2 pictures", columns, rows)
     peers = dataclasses.replace(ours, rows=(("BM3D", 2.0, 2.0),))
     table = with_peers(ours, {ours.name: peers})
     assert [row[0] for row in table.rows] == ["noisy", "BM3D", "ours", "the paper, as printed"]

@@ -197,8 +197,15 @@ def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:
 
 def test_the_model_index_holds_what_was_measured_of_the_network_alone() -> None:
     rows = (("noisy", 17.0), ("denoiser-x", 25.123), ("the paper, as printed", 22.78))
-    results = eval_results([Table("set", "denoiser-x", "Table I", ("method", "PSNR, mean per image"), rows)])
-    assert [(result.metric_value, result.metric_type) for result in results] == [(25.12, "psnr")]
+    results = eval_results([Table("set", "denoiser-x", "user/set", "Table I", ("method", "PSNR, mean per image"), rows)])
+    assert [(result.metric_value, result.metric_name) for result in results] == [(25.12, "PSNR, mean per image")]
+
+
+def test_the_model_index_tells_the_rows_of_a_table_apart() -> None:
+    rows = (("0", 25.0), ("20", 30.0))
+    results = eval_results([Table("set-hints", "colorizer-x", "user/set", "Table III", ("hints", "PSNR, pooled"), rows)])
+    assert [result.metric_name for result in results] == ["PSNR, pooled, hints 0", "PSNR, pooled, hints 20"]
+    assert {result.dataset_type for result in results} == {"user/set"}
 
 
 def test_what_cannot_be_trained_on_is_told_in_a_line(tmp_path: Path) -> None:

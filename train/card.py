@@ -49,6 +49,7 @@ model = {{ class_name }}.from_pretrained("{{ name }}")
 ## Limits
 
 {{ limits }}
+
 """
 
 NETWORKS: dict[str, type[HubModel]] = {"Denoiser": Denoiser, "Colorizer": Colorizer}
@@ -94,7 +95,7 @@ class Training:
         """The last validation as a table; its first column of PSNR goes to the model-index."""
         caption = f"At most {self.validation_pictures:,} validation pictures of {self.dataset}, measured by the training loop"
         columns = ("weights", *(MEASURES.get(key, key) for key in self.measures))
-        return Table("validation", name, caption, columns, (("averaged", *self.measures.values()),))
+        return Table("validation", name, self.dataset, caption, columns, (("averaged", *self.measures.values()),))
 
 
 def command(recipe: Recipe) -> str:
@@ -156,14 +157,14 @@ def model_card(folder: Path, name: str) -> ModelCard:
 
 
 def eval_results(tables: list[Table]) -> list[EvalResult]:
-    """The PSNR figures of the tables as the Hub's model-index takes them."""
+    """The PSNR figures of the tables as the Hub's model-index takes them, which puts those of one set together."""
     return [
         EvalResult(
             task_type="image-to-image",
-            dataset_type=table.name,
-            dataset_name=f"{table.caption} ({row[0]})",
+            dataset_type=table.dataset,
+            dataset_name=table.caption,
             metric_type="psnr",
-            metric_name=column,
+            metric_name=column if table.columns[0] == "method" else f"{column}, {table.columns[0]} {row[0]}",
             metric_value=round(value, 2),
         )
         for table in tables

@@ -31,6 +31,7 @@ from train.data import decode, open_splits, to_float
 from train.results import Row, Table
 
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
+HUB_IDS = {"cifar10": "uoft-cs/cifar10", "imagenet64": "benjamin-paine/imagenet-1k-64x64"}
 HINT_COUNTS = (0, 1, 5, 20, 100)
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
 Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
@@ -66,6 +67,13 @@ def title(dataset: str) -> str:
     return Path(dataset).name if Path(dataset).is_dir() else dataset
 
 
+def identifier(key: str, dataset: str) -> str:
+    """The Hub's id of a set that is there, wherever this copy of it is; of another folder, its name as an id."""
+    if key in HUB_IDS or not Path(dataset).is_dir():
+        return HUB_IDS.get(key, dataset)
+    return title(dataset).lower().replace(" ", "-")
+
+
 def folder_pictures(folder: Path) -> Iterator[Tensor]:
     """The pictures of a folder in the order of their names, each (1, 3, H, W)."""
     for path in sorted(folder.iterdir()):
@@ -91,12 +99,12 @@ def colour_batches(dataset: str, limit: int) -> Iterator[Tensor]:
             yield rgb[has_colour]
 
 
-def denoising_table(name: str, model: str, caption: str, methods: Mapping[str, Method], pairs: Pairs) -> Table:
+def denoising_table(name: str, model: str, dataset: str, caption: str, methods: Mapping[str, Method], pairs: Pairs) -> Table:
     """PSNR of every method on the same pictures."""
     errors = score(methods, pairs)
     rows: tuple[Row, ...] = tuple((method, e.per_image(), e.pooled()) for method, e in errors.items())
     caption = f"{caption}, {len(next(iter(errors.values())))} pictures"
-    return Table(name, model, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), rows)
+    return Table(name, model, dataset, caption, ("method", "PSNR, mean per image", "PSNR, pooled"), rows)
 
 
 def cbsd68_table(methods: Mapping[str, Method], folder: Path) -> Table:
@@ -104,7 +112,7 @@ def cbsd68_table(methods: Mapping[str, Method], folder: Path) -> Table:
     by_sigma = [score(methods, gaussian_pairs(folder, sigma / 255)) for sigma in SIGMAS]
     rows: tuple[Row, ...] = tuple((method, *(errors[method].per_image() for errors in by_sigma)) for method in methods)
     columns = ("method", *(f"PSNR, sigma {sigma}" for sigma in SIGMAS))
-    return Table("cbsd68", "denoiser-photo", "CBSD68, white Gaussian noise, mean per image", columns, rows)
+    return Table("cbsd68", "denoiser-photo", "cbsd68", "CBSD68, white Gaussian noise, mean per image", columns, rows)
 
 
 def score(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, Errors]:
@@ -155,7 +163,7 @@ def real_noise_pairs(folder: Path) -> Pairs:
         yield noisy, clean, estimate_sigma(noisy)
 
 
-def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
+def colour_tables(name: str, dataset: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
     """Colour against the grey picture: PSNR both ways, colourfulness, CIEDE2000; and PSNR with hints."""
     generator = Generator().manual_seed(0)
     settings = {"grey": None, "safest (vividness 0)": 0.0, "default (vividness 1)": 1.0, "lively (vividness 2)": 2.0}
@@ -197,8 +205,10 @@ def colour_tables(name: str, caption: str, model: Colorizer, batches: Iterator[T
     caption = f"{caption}, {len(baseline)} colour pictures"
     hint_rows = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in hinted.items())
     return [
-        Table(name, name, caption, columns, tuple(rows)),
-        Table(f"{name}-hints", name, f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows),
+        Table(name, name, dataset, caption, columns, tuple(rows)),
+        Table(
+            f"{name}-hints", name, dataset, f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows
+        ),
     ]
 
 
@@ -219,12 +229,12 @@ def denoising_tables(options: argparse.Namespace, methods_for: Callable[[str], M
     if options.real_noise:
         caption = "Real camera noise (Nam et al., 2016)"
         pairs = real_noise_pairs(options.real_noise)
-        yield denoising_table("real-noise", "denoiser-photo", caption, methods_for("denoiser-photo"), pairs)
+        yield denoising_table("real-noise", "denoiser-photo", "nam-2016", caption, methods_for("denoiser-photo"), pairs)
     for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
         if dataset := getattr(options, key):
             caption = f"Table {paper_table}: {title(dataset)}, sigma 0.125 and {fraction:.0%} salt and pepper"
             name, pairs = f"denoiser-{key}", paper_pairs(dataset, fraction, options.limit)
-            yield denoising_table(name, name, caption, methods_for(name), pairs)
+            yield denoising_table(name, name, identifier(key, dataset), caption, methods_for(name), pairs)
 
 
 def ours(name: str) -> dict[str, Method]:
@@ -243,7 +253,9 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
         if dataset := getattr(options, key):
             name = f"colorizer-{key}"
             batches = colour_batches(dataset, options.limit)
-            yield from colour_tables(name, f"{where} on {title(dataset)}", Colorizer.from_pretrained(name), batches)
+            yield from colour_tables(
+                name, identifier(key, dataset), f"{where} on {title(dataset)}", Colorizer.from_pretrained(name), batches
+            )
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ class Table:
 
     name: str
     model: str  # the bundled weights that it measures
+    dataset: str  # the set that it measures them on, as the Hub names it
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
