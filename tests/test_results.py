@@ -67,7 +67,7 @@ def test_peers_stand_beside_ours_on_the_same_set_alone() -> None:
 
 def test_a_peer_measured_later_joins_the_others_on_the_same_pictures() -> None:
     columns = ("method", "PSNR, sigma 25")
-    known = results.Table("cbsd68", "denoiser-photo", "CBSD68", columns, (("median 3x3", 1.0), ("FFDNet", 2.0)))
+    known = results.Table("cbsd68", "denoiser-photo", "cbsd68", "CBSD68", columns, (("median 3x3", 1.0), ("FFDNet", 2.0)))
     table = dataclasses.replace(known, rows=(("BM3D", 3.0), ("FFDNet", 4.0)))
     assert beside_known(table, known).rows == (("median 3x3", 1.0), ("BM3D", 3.0), ("FFDNet", 4.0))
     assert beside_known(table, dataclasses.replace(known, caption="CBSD10")) == table
