@@ -18,7 +18,7 @@ from torch import Generator, nn
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
-from train.card import CARD, command, eval_results, portable
+from train.card import CARD, Training, command, eval_results, portable, save_card
 from train.loop import Ema, learning_rate, seed_of, steps_of
 from train.recipe import Recipe, TrainingError, parse
 from train.results import Table
@@ -188,6 +188,20 @@ def test_the_command_of_a_card_trains_by_the_same_recipe() -> None:
     start, _, flags = command(recipe).partition(" train/colorize.py ")
     assert start == "accelerate launch"
     assert parse({"plain": colorize.ColorizeRecipe()}, flags.split()) == recipe
+
+
+def test_a_card_tells_the_runs_that_led_to_its_start(tmp_path: Path) -> None:
+    model = Denoiser(widths=(8,), depths=(1,))
+    init = ""
+    for step in (1000, 2000, 3000):
+        folder = tmp_path / str(step)
+        model.save_pretrained(folder)
+        save_card(folder, "denoiser", Training.of(denoise.DenoiseRecipe(init=init), model, step, {}))
+        init = str(folder)
+    card = (folder / CARD).read_text()
+    places = [card.index(steps) for steps in ("3,000 steps", "1,000 steps", "2,000 steps")]
+    assert places == sorted(places)
+    assert card.count("accelerate launch train/denoise.py") == 3
 
 
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ model = {{ class_name }}.from_pretrained("{{ name }}")
 {{ steps }} steps on `{{ dataset }}`, with the averaged weights kept, by
 
     {{ command }}
-
+{% if before %}
+The weights that it began with came about by, first to last,
+{% for stage in before %}
+    {{ stage }}
+{% endfor %}{% endif %}
 ## Measured
 
 {{ tables }}
@@ -82,10 +86,12 @@ class Training:
     steps: int
     validation_pictures: int  # at most
     measures: dict[str, float]  # of the last validation; PSNR in dB
+    before: list[str] = dataclasses.field(default_factory=list)  # the earlier runs that it goes on from, first to last
 
     @classmethod
     def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float]) -> Self:
-        return cls(type(model).__name__, command(recipe), portable(recipe.dataset), step, recipe.validation_pictures, measures)
+        dataset, validated = portable(recipe.dataset), recipe.validation_pictures
+        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, history(recipe.init))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -107,6 +113,15 @@ def command(recipe: Recipe) -> str:
             flags.append(f"--{'' if value or not isinstance(value, bool) else 'no-'}{field.name}")
             flags += [] if isinstance(value, bool) else [portable(str(value))]
     return " ".join(["accelerate launch", recipe.script, *flags])
+
+
+def history(init: str) -> list[str]:
+    """The runs that led to the weights `init`, a line each, first to last; none where no record of them is at hand."""
+    folder = WEIGHTS / init if init in bundled() else Path(init)
+    if not init or not (folder / TRAINING).is_file():
+        return []
+    start = Training.read(folder)
+    return [*start.before, f"{start.command}  # {start.steps:,} steps"]
 
 
 def portable(value: str) -> str:
