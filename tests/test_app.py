@@ -24,7 +24,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
-from web import choices, jobs, server, work
+from restore.images import Picture
+from web import batch, choices, jobs, server, work
 from web.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -160,6 +161,50 @@ def test_a_bad_file_costs_a_batch_nothing(client: Client, tmp_path: Path) -> Non
     name, result, _ = table["data"][1]
     assert name == "letter.jpg"
     assert result.startswith("Failed: this is not a picture")
+
+
+def zipped(path: Path, *names: str, method: int = zipfile.ZIP_STORED) -> Path:
+    """A ZIP of one photo under several names."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name in names:
+            archive.write(CAR, name)
+    return path
+
+
+def unchanged(picture: Picture, **_: Any) -> Image.Image:
+    return picture.to_pil(picture.rgb)
+
+
+def run_batch(*paths: Path) -> list[batch.BatchRow]:
+    return batch.run_batch([str(path) for path in paths], "denoise", ".png", lambda _: None).rows
+
+
+def test_a_bad_zip_costs_a_batch_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batch.TASKS, "denoise", unchanged)
+    monkeypatch.setattr(batch, "MAX_FILE_BYTES", 1 << 20)
+    damaged = bytearray(zipped(tmp_path / "damaged.zip", "car.png", method=zipfile.ZIP_LZMA).read_bytes())
+    damaged[60:100] = bytes(40)
+    (tmp_path / "damaged.zip").write_bytes(damaged)
+    (tmp_path / "cut.zip").write_bytes(zipped(tmp_path / "whole.zip", "car.png").read_bytes()[:-30])
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as many:
+        for number in range(batch.MAX_LIST_BYTES // 250):
+            many.writestr(f"{number}/{'x' * 250}", b"")
+    (tmp_path / "photo.png").write_bytes(CAR.read_bytes() + (tmp_path / "whole.zip").read_bytes())
+    with zipfile.ZipFile(tmp_path / "bombs.zip", "w", zipfile.ZIP_DEFLATED) as bombs:
+        bombs.writestr("bomb.png", bytes(batch.MAX_FILE_BYTES + 1))
+        bombs.write(tmp_path / "whole.zip", "nested.png")
+    names = ("damaged.zip", "cut.zip", "many.zip", "bombs.zip", "swept.png", "photo.png")
+    results = [result for _, result, _ in run_batch(*(tmp_path / name for name in names))]
+    causes = ("does not give it out", "cannot be read", "too many files", "unpacks to more than", "not a picture")
+    causes += ("deleted from the server", "photo.png")
+    assert all(cause in result for cause, result in zip(causes, results, strict=True)), results
+
+
+def test_a_long_name_in_a_zip_is_cut_between_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batch.TASKS, "denoise", unchanged)
+    ((_, result, _),) = run_batch(zipped(tmp_path / "a.zip", "\N{FILM FRAMES}\N{VARIATION SELECTOR-16}" * 60 + ".png"))
+    assert 100 < len(result.encode()) < 255
+    assert result.endswith(".png")
 
 
 def test_a_bad_picture_gets_one_plain_line_and_the_next_is_served(client: Client, tmp_path: Path) -> None:
