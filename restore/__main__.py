@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         say(f"error: {error}")
         return 2
+    except KeyboardInterrupt:  # before the first picture
+        say("stopped")
+        return 130
 
 
 def _processes(wanted: int) -> int:
@@ -126,7 +129,9 @@ def _command(
     command.add_argument("--split", default="train", help="of the data set (%(default)s)")
     command.add_argument("--processes", type=_count, default=0, help="that restore pictures, one thread each (one a core)")
     command.add_argument("--overwrite", action="store_true", help="do again what is already in the folder OUTPUT")
-    command.add_argument("--max-megapixels", type=float, default=MAX_PIXELS / 1e6, help="refuse larger pictures (%(default)g)")
+    command.add_argument(
+        "--max-megapixels", type=_up_to(1e6), default=MAX_PIXELS / 1e6, help="refuse larger pictures (%(default)g)"
+    )
     command.add_argument("--keep-gps", action="store_true", help="keep the place in the EXIF data")
     return command
 

@@ -184,8 +184,11 @@ class RowTask(Task[Row, Record]):
     def read(self, item: Row) -> Picture:
         content = item.content
         if content is None and item.path is not None:
-            with fsspec.open(item.path, "rb") as file:
-                content = file.read()
+            try:
+                with fsspec.open(item.path, "rb") as file:
+                    content = file.read()
+            except Exception as error:  # each of fsspec's file systems has exceptions of its own
+                raise DataError(f"cannot read {item.path}: {' '.join(str(error).split()) or type(error).__name__}") from error
         if content is None:
             raise DataError("there is no picture")
         return open_picture(content, max_pixels=self.max_pixels)

@@ -5,6 +5,7 @@ Nothing but the results tells what is done, so that a run goes on after any end,
 
 import csv
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from restore import engine
-from restore.engine import Done, Share, Tally, Task
+from restore.engine import Done, Share, Tally, Task, say
 from restore.files import replacing, sweep
 from restore.images import WRITERS, Picture, open_picture, save_picture
 
@@ -90,14 +91,20 @@ def _sources(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
 def _pictures_below(folder: Path, output: Path) -> list[Path]:
     """The files of a folder that are named like pictures, without those of an output that lies within."""
     here, results = folder.resolve(), output.resolve()
+    files = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=_tell) for name in names]
     return [
         file
-        for file in sorted(folder.rglob("*"))
+        for file in sorted(files)
         if file.suffix.lower() in SUFFIXES
         and not file.name.startswith(".")
         and file.is_file()
-        and (results == here or not (here / file.relative_to(folder)).is_relative_to(results))
+        and (here.is_relative_to(results) or not (here / file.relative_to(folder)).is_relative_to(results))
     ]
+
+
+def _tell(error: OSError) -> None:
+    """Say which folder cannot be read, since nothing else would tell that its pictures are missing."""
+    say(f"error: {error.filename}: {error.strerror}")
 
 
 def _writable(name: Path) -> Path:
@@ -111,7 +118,8 @@ def restore_files(jobs: Sequence[Job], task: FileTask, output: Path, *, share: S
     a CSV file.
     """
     mine = share.of(jobs)
-    todo = [job for job in mine if overwrite or job.target == output or not job.target.exists()]
+    # os.path: a name that is too long exists nowhere, and is no reason to stop
+    todo = [job for job in mine if overwrite or job.target == output or not os.path.exists(job.target)]
     tally = Tally(len(todo), skipped=len(mine) - len(todo), quiet=share.index > 0)
 
     def settle(job: Job, outcome: Callable[[], Done[None]]) -> None:

@@ -1,5 +1,6 @@
 """One line an error, nothing left behind, trees kept, done work skipped."""
 
+import errno
 import os
 import re
 import subprocess
@@ -76,6 +77,67 @@ def test_a_folder_keeps_its_tree(run: Run, capfd: pytest.CaptureFixture[str]) ->
     assert run("denoise", "album", "-o", "out") == 0
     assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png"}
     assert capfd.readouterr().err.splitlines()[-1] == "4 done, 0 skipped, 0 failed"
+
+
+def test_links_that_run_in_circles_are_not_followed(run: Run) -> None:
+    Path("album/more/up").symlink_to("..")
+    Path("album/itself.png").symlink_to("itself.png")
+    assert run("denoise", "album", "-o", "out") == 0
+    assert files_below("out") == {"a.png", "b.JPG", "more/c.png", "more/deep/d.gif.png"}
+
+
+def test_a_folder_that_cannot_be_read_is_told_of(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def locked(path: Any) -> Any:
+        if str(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    assert run("denoise", "album", "-o", "out") == 0
+    assert "error: album/more/deep: Permission denied" in capfd.readouterr().err
+    assert files_below("out") == {"a.png", "b.JPG", "more/c.png"}
+
+
+def test_a_folder_may_be_restored_into_the_one_around_it(run: Run) -> None:
+    assert run("denoise", "album/more", "-o", "album") == 0
+    assert {"c.png", "deep/d.gif.png", "more/c.png"} <= files_below("album")
+
+
+def test_an_output_that_cannot_be_written_costs_a_line_a_picture(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("out").write_text("a file")
+    assert run("denoise", "album", "-o", "out") == 2
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) >= 4
+    assert all(line.startswith("error: ") for line in errors)
+    assert Path("out").read_text() == "a file"
+
+
+def test_names_are_kept_whatever_they_are_and_one_too_long_fails_alone(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    picture = Path("album/a.png").read_bytes()
+    kept = {"\N{CYRILLIC CAPITAL LETTER YA} \N{FILM FRAMES}.png", "x" * 251 + ".png", "-o.png", "%00 $(x).png", "a.jpg", "a.png"}
+    for name in (*kept, "y" * 251 + ".gif"):  # the last becomes .gif.png
+        Path("many", name).parent.mkdir(exist_ok=True)
+        Path("many", name).write_bytes(picture)
+    assert run("denoise", "many", "-o", "out") == 1
+    assert files_below("out") == kept | {"failures.csv"}
+    assert "6 done, 0 skipped, 1 failed" in capfd.readouterr().err
+
+
+def test_a_file_that_vanishes_costs_one_line(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*arguments: Any) -> list[Job]:
+        jobs = plan(*arguments)
+        Path("album/a.png").unlink()
+        return jobs
+
+    monkeypatch.setattr("restore.__main__.plan", vanish)
+    assert run("denoise", "album", "-o", "out") == 1
+    assert "error: album/a.png: there is no 'album/a.png'" in capfd.readouterr().err
 
 
 def test_several_inputs_keep_their_names(run: Run) -> None:
@@ -189,6 +251,7 @@ def test_a_senseless_command_costs_one_line(
         ["--hint", "1,2"],
         ["--hint", "1,2,#xyz"],
         ["--max-megapixels", "many"],
+        ["--max-megapixels", "inf"],
     ],
 )
 def test_a_bad_setting_is_refused_by_name(run: Run, arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -234,6 +297,17 @@ def test_ctrl_c_stops_cleanly(run: Run, monkeypatch: pytest.MonkeyPatch, capfd: 
     assert run("denoise", "album", "-o", "out") == 130
     assert capfd.readouterr().err == "stopped: 1 of 4 done\n"
     assert files_below("out") == {"a.png"}
+
+
+def test_ctrl_c_before_the_first_picture_is_clean_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("restore.__main__.plan", interrupted)
+    assert run("denoise", "album", "-o", "out") == 130
+    assert capfd.readouterr().err == "stopped\n"
 
 
 def test_plan_pairs_every_picture_with_its_result(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -96,6 +97,19 @@ def test_no_part_is_longer_than_what_a_dying_process_may_lose(
     lengths = [pq.read_metadata(path).num_rows for path in sorted(tmp_path.glob("*.parquet"))]
     assert max(lengths) == dataset.PART_ROWS
     assert sum(lengths) == ROWS
+
+
+def test_a_picture_that_cannot_be_fetched_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TimeoutOnTheWayError(Exception):
+        """No OSError, as those of HTTP clients."""
+
+    def fetch(*_: Any) -> None:
+        raise TimeoutOnTheWayError
+
+    monkeypatch.setattr(dataset.fsspec, "open", fetch)
+    task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
+    with pytest.raises(dataset.DataError, match=r"cannot read https://h/a\.png: TimeoutOnTheWayError"):
+        task.read(dataset.Row(file=0, number=0, content=None, path="https://h/a.png"))
 
 
 def test_a_data_set_without_pictures_is_refused(tmp_path: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:

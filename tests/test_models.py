@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,16 @@ def test_bundled_weights_are_checked_against_their_sums(saved: Path, monkeypatch
     (saved / "model.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=r"model\.safetensors is damaged"):
         Denoiser.from_pretrained("saved")
+
+
+@pytest.mark.parametrize("name", hub.bundled())
+def test_what_is_bundled_is_whole_and_needs_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: Any) -> None:
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    kind = Denoiser if name.startswith("denoiser") else Colorizer
+    assert kind.from_pretrained(name).state_dict()
 
 
 def test_a_hub_id_is_downloaded_at_its_revision(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Many photos in, one ZIP out; what fails is named and costs the others nothing."""
 
+import contextlib
+import io
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -13,10 +14,12 @@ from PIL import Image
 import restore
 from restore.images import ImageError, Picture, open_picture, save_picture
 from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report
-from web.files import new_folder
+from web.files import new_folder, open_photo
 
 MAX_FILE_BYTES = 64 << 20  # of one unpacked file
-
+MAX_LIST_BYTES = 1 << 18  # of a ZIP's list of its files, of which a million would fit into an upload: a thousand names
+MAX_STEM_BYTES = 120  # of a result's name
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6")  # of one with files, and of one without
 
 TASKS: dict[str, Callable[..., Image.Image]] = {
     "restore": restore.restore,
@@ -36,11 +39,11 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
     names: set[str] = set()
     done = 0
     with zipfile.ZipFile(folder / "restored.zip", "w") as archive:
-        for index, (name, read) in enumerate(sources):
+        for index, (name, open_source) in enumerate(sources):
             start = time.monotonic()
             try:
-                image = work(_open(read), progress=lambda part, index=index: report((index + part) / len(sources)))
-                target = folder / _free_name(PurePosixPath(name).stem[:80] or "photo", suffix, names)
+                image = work(open_source(), progress=lambda part, index=index: report((index + part) / len(sources)))
+                target = folder / _free_name(name, suffix, names)
                 save_picture(image, target)
             except ImageError as error:
                 rows.append((name, f"Failed: {error}", None))
@@ -52,45 +55,76 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
     return Batch(str(folder / "restored.zip") if done else None, rows)
 
 
-Reader = Callable[[], bytes]
+Opener = Callable[[], Picture]
 
 
-def _open(read: Reader) -> Picture:
-    return open_picture(read(), max_pixels=MAX_PIXELS)
-
-
-def _sources(paths: list[str]) -> Iterator[tuple[str, Reader]]:
-    """Name and reader of every photo: files as they are, ZIPs by their members."""
+def _sources(paths: list[str]) -> Iterator[tuple[str, Opener]]:
+    """Name and opener of every photo: files as they are, ZIPs by their members."""
     for path in map(Path, paths):
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             yield from _members(path)
         else:
-            yield path.name, path.read_bytes
+            yield path.name, partial(open_photo, str(path))
 
 
-def _members(path: Path) -> Iterator[tuple[str, Reader]]:
+def _is_zip(path: Path) -> bool:
+    """Whether it begins as a ZIP: a photo that has one behind it is a photo."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) in ZIP_STARTS
+
+
+def _members(path: Path) -> Iterator[tuple[str, Opener]]:
     """Members are read into memory, never unpacked, and only their last name is used: no path leads out of the ZIP."""
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            name = PurePosixPath(member.filename.replace("\\", "/")).name
-            if not member.is_dir() and not name.startswith(".") and not member.filename.startswith("__MACOSX/"):
-                yield name, partial(_read_member, path, member)
-
-
-def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
-    """Read one member, no further than its limit, whatever its header says."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise ImageError(f"the ZIP does not give it out ({error})") from error
+        with _refusing("the ZIP cannot be read"), _Listing(path) as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except ImageError as error:
+        yield path.name, partial(_fail, error)
+        return
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/")).name
+        if not member.is_dir() and not name.startswith(".") and not member.filename.startswith("__MACOSX/"):
+            yield name, partial(_open_member, path, member)
+
+
+class _Listing(io.FileIO):
+    """A ZIP of which only the list of its files is read, and not if it is endless: zipfile makes an object of each entry."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_LIST_BYTES:
+            raise ImageError("the ZIP has too many files")
+        return super().read(size) or b""
+
+
+def _fail(error: ImageError) -> Picture:
+    raise error
+
+
+def _open_member(path: Path, member: zipfile.ZipInfo) -> Picture:
+    """Read one member, no further than its limit, whatever its header says, and open it."""
+    with _refusing("the ZIP does not give it out"), zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ImageError(f"it unpacks to more than {MAX_FILE_BYTES >> 20} MB")
-    return content
+    return open_picture(content, max_pixels=MAX_PIXELS)
 
 
-def _free_name(stem: str, suffix: str, taken: set[str]) -> str:
-    """A name that no other file of the ZIP has."""
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Turn anything that a ZIP's reader raises into an ImageError: each of its decompressors has exceptions of its own."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{what} ({error})") from error
+
+
+def _free_name(source: str, suffix: str, taken: set[str]) -> str:
+    """A name that no other file of the ZIP has, and no file system finds too long."""
+    stem = PurePosixPath(source).stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore") or "photo"
     name, number = f"{stem}{suffix}", 2
     while name.lower() in taken:
         name, number = f"{stem}-{number}{suffix}", number + 1

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -15,16 +16,24 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from web import examples
+
 FOLDER = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "photo-restorer")))
 """Everything that visitors send or receive lies here; set before gradio is imported, which reads it then."""
 
 MAX_UPLOAD_BYTES = 100 << 20  # of one request with files
 MAX_BODY_BYTES = 1 << 20  # of any other request: clicks and sliders
+MIN_FREE_BYTES = 1 << 30  # of the disk: below it nothing is taken in, so that the jobs that are under way can end
+MAX_ADDRESS = 4096  # bytes; gradio keeps some parts of it
+MAX_SESSION_NAME = 64  # characters; gradio keeps thousands, and they are the visitor's to choose
 KEEP_SECONDS = 55 * 60  # with the sweep's rhythm, everything is gone within the hour
 SWEEP_SECONDS = 60
 
 UPLOAD = "/gradio_api/upload"
 OWN_FILE = re.compile(r"https?://[^/]+/gradio_api/file=(/.+)")  # whatever the host: behind a proxy it is another; never fetched
+OURS = tuple(  # no link in there leads out
+    f"{normal(folder)}{os.sep}" for folder in (FOLDER, examples.FOLDER) for normal in (os.path.abspath, os.path.realpath)
+)
 CLOSED = (  # parts of gradio that this app does not use, and that fetch, record or write for whoever asks
     "/gradio_api/file=http",
     "/gradio_api/file/http",
@@ -33,12 +42,13 @@ CLOSED = (  # parts of gradio that this app does not use, and that fetch, record
     "/gradio_api/process_recording",
     "/gradio_api/deep_link",
     "/gradio_api/vibe",
+    "/gradio_api/undo-vibe",
     "/monitoring",
 )
 
 
 class Guard:
-    """ASGI middleware: caps every body, refuses pictures by address, closes unused doors, and forbids browsers to guess types."""
+    """ASGI middleware: caps bodies, refuses files that are not ours, closes unused doors, and forbids browsers to guess types."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -51,11 +61,16 @@ class Guard:
         if path.startswith(CLOSED):
             await PlainTextResponse("This app does not offer that.", 403)(scope, receive, send)
             return
+        if len(path) + len(scope["query_string"]) > MAX_ADDRESS:
+            await PlainTextResponse("The address is too long.", 414)(scope, receive, send)
+            return
         limit = MAX_UPLOAD_BYTES if path.rstrip("/") == UPLOAD else MAX_BODY_BYTES
         if int(Headers(scope=scope).get("content-length", "0")) > limit:
             await _too_large(limit)(scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, _marked(send))
+        elif limit == MAX_UPLOAD_BYTES and shutil.disk_usage(FOLDER).free < MIN_FREE_BYTES:
+            await PlainTextResponse("There is no room for uploads. Please try again within the hour.", 503)(scope, receive, send)
         elif limit == MAX_UPLOAD_BYTES:
             await self._pass_upload(scope, receive, send)
         else:
@@ -80,7 +95,7 @@ class Guard:
 
     async def _pass_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a small body whole, look into it, and hand it on."""
-        body = b""
+        body = bytearray()
         more = True
         while more:
             message = await receive()
@@ -92,9 +107,9 @@ class Guard:
                 await _too_large(MAX_BODY_BYTES)(scope, receive, send)
                 return
         try:
-            body = _with_own_files(body)
-        except _RemoteFileError:
-            await PlainTextResponse("Upload the picture: data: and http addresses are not read here.", 400)(scope, receive, send)
+            checked = _with_own_files(bytes(body))
+        except _RefusedError as error:
+            await PlainTextResponse(str(error), 400)(scope, receive, send)
             return
         unread = True
 
@@ -102,7 +117,7 @@ class Guard:
             nonlocal unread
             if unread:
                 unread = False
-                return {"type": "http.request", "body": body, "more_body": False}
+                return {"type": "http.request", "body": checked, "more_body": False}
             return await receive()
 
         await self.app(scope, replay, _marked(send))
@@ -112,8 +127,8 @@ class _TooLargeError(Exception):
     """A body outgrew its limit while it was read."""
 
 
-class _RemoteFileError(Exception):
-    """A body names a file that is not here."""
+class _RefusedError(Exception):
+    """What is wrong with a body, in words for its sender."""
 
 
 def _too_large(limit: int) -> PlainTextResponse:
@@ -133,33 +148,61 @@ def _marked(send: Send) -> Send:
 
 
 def _with_own_files(body: bytes) -> bytes:
-    """A JSON body in which the address of a file of this app, which is how MCP clients name an upload, stands as its path.
+    """A JSON body whose files are all ours. Where one is named by its address, as MCP clients do, its path stands instead.
 
-    Raises _RemoteFileError for a file by any other data: or http address, which gradio would decode or download unchecked.
+    Gradio itself decodes data:, downloads http, and looks only at files that carry its mark, which is the sender's to leave out.
+
+    Raises:
+        _RefusedError: It is no JSON, names another file, or has an endless name for its session.
     """
+    if not body:
+        return body
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        return body  # gradio refuses what is not JSON
-    own = False
-    for file in (value for value in _walk(content) if isinstance(value, dict)):
-        if isinstance(path := file.get("path"), str) and (found := OWN_FILE.fullmatch(path)):
-            file |= {"path": unquote(found[1]), "url": None}
-            own = True
-        if _starts(file.get("path"), ("http:", "https:", "data:", "ftp:")) or _starts(file.get("url"), ("data:",)):
-            raise _RemoteFileError
-    return json.dumps(content).encode() if own else body
+        raise _RefusedError("This is not JSON.") from None  # of another parser it might be
+    if isinstance(content, dict) and len(str(content.get("session_hash", ""))) > MAX_SESSION_NAME:
+        raise _RefusedError(f"The limit of a session's name is {MAX_SESSION_NAME} characters.")
+    if any(_is_address(value) and not OWN_FILE.fullmatch(value) for value in _values(_tool_arguments(content))):
+        raise _RefusedError(NOT_OURS)
+    changed = False
+    for file in (value for value in _values(content) if isinstance(value, dict)):
+        if isinstance(path := file.get("path"), str) and path:
+            if found := OWN_FILE.fullmatch(path):
+                path = unquote(found[1])
+                file |= {"path": path, "url": None}
+                changed = True
+            if not _is_ours(path) or _is_address(file.get("url"), ("data:",)):
+                raise _RefusedError(NOT_OURS)
+    return json.dumps(content).encode() if changed else body
 
 
-def _walk(value: Any) -> Iterator[Any]:
-    yield value
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for child in children:
-        yield from _walk(child)
+NOT_OURS = "Upload the picture: no other file is read here, nor data: or http addresses."
 
 
-def _starts(value: Any, prefixes: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and value.strip().lower().startswith(prefixes)
+def _tool_arguments(content: Any) -> Any:
+    """What an MCP client calls a tool with: files stand there as plain text."""
+    match content:
+        case {"params": {"arguments": arguments}}:
+            return arguments
+    return None
+
+
+def _values(content: Any) -> Iterator[Any]:
+    """All values within a JSON value; without recursion, since how deep they lie is the sender's to choose."""
+    rest = [content]
+    while rest:
+        yield (value := rest.pop())
+        rest += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _is_address(value: Any, schemes: tuple[str, ...] = ("http:", "https:", "data:", "ftp:")) -> bool:
+    return isinstance(value, str) and value[:MAX_ADDRESS].strip().lower().startswith(schemes)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a path leads to what a visitor has sent or received, or to an example."""
+    return len(path) <= MAX_ADDRESS and os.path.abspath(path).startswith(OURS)
 
 
 def sweep(folder: Path = FOLDER, keep_seconds: float = KEEP_SECONDS) -> None:
