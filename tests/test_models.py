@@ -1,6 +1,5 @@
 """Networks of one family: any size in and out, a bounded reach, and weights that load to the last key or not at all."""
 
-import hashlib
 import json
 import socket
 from pathlib import Path
@@ -20,6 +19,7 @@ from restore.models.colorizer import BIN_SIZE, Colorizer, ab_bins
 from restore.models.denoiser import Denoiser
 from restore.models.hints import HintCopy, pool_hints
 from restore.models.hub import HubModel, WeightsError
+from train import bundle
 
 PAPER: dict[str, Any] = {"stem_kernel": 7, "norm": "batch", "down": "max", "up": "nearest", "skips": False}
 DENOISERS: dict[str, dict[str, Any]] = {
@@ -355,18 +355,19 @@ def test_a_name_that_can_be_nothing_is_refused(name: str) -> None:
         Denoiser.from_pretrained(name)
 
 
-def test_bundled_weights_are_checked_against_their_sums(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = saved.parent
-    monkeypatch.setattr(hub, "WEIGHTS", weights)
-    digest = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
-    (weights / "SHA256SUMS").write_text(f"{digest}  saved/model.safetensors\n")
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_bundled_files_are_checked_against_their_sums(file: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (hub, bundle):
+        monkeypatch.setattr(module, "WEIGHTS", saved.parent)
+    bundle.write_checksums()
     assert hub.bundled() == ["saved"]
     Denoiser.from_pretrained("saved")
 
-    content = bytearray((saved / "model.safetensors").read_bytes())
-    content[-1] ^= 1  # safetensors itself does not notice
-    (saved / "model.safetensors").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"model\.safetensors is damaged"):
+    content = bytearray((saved / file).read_bytes())
+    last = len(content) - 1 if file.endswith(".safetensors") else content.index(b"2")  # the "shuffle" of the config
+    content[last] ^= 1  # neither safetensors nor JSON notices
+    (saved / file).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"{file} is damaged"):
         Denoiser.from_pretrained("saved")
 
 

@@ -1,6 +1,6 @@
 """Bundle the averaged weights of a run's newest checkpoint: `python -m train.bundle runs/denoiser-photo denoiser-photo`.
 
-Writes restore/weights/NAME with the weights in half precision, their config and card, and the checksum that loading compares.
+Writes restore/weights/NAME with the weights in half precision, their config and card, and the checksums that loading compares.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import torch
 
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import CHECKSUMS, SAFETENSORS, WEIGHTS, HubModel
+from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel
 from train import checkpoint
 from train.card import Training, save_card
 from train.colorize import ColorizeRecipe
@@ -50,10 +50,10 @@ def bundle(run: Path, name: str) -> Path:
 
 
 def write_checksums() -> None:
-    """SHA-256 of every bundled weights file, in the format of sha256sum."""
+    """SHA-256 of every bundled file that loading reads, in the format of sha256sum."""
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(WEIGHTS).as_posix()}"
-        for path in sorted(WEIGHTS.glob(f"*/{SAFETENSORS}"))
+        for path in sorted((*WEIGHTS.glob(f"*/{CONFIG}"), *WEIGHTS.glob(f"*/{SAFETENSORS}")))
     ]
     (WEIGHTS / CHECKSUMS).write_text("\n".join(sums) + "\n")
 

@@ -49,6 +49,8 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
         """
         if (folder := _local_folder(name)) is not None:
             config, weights = folder / CONFIG, folder / SAFETENSORS
+            if folder.is_relative_to(WEIGHTS):
+                _check_sums(config, weights)
         else:
             download = {
                 "revision": revision,
@@ -74,8 +76,6 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
 
     def _load_weights(self, path: Path) -> None:
         try:
-            if path.is_relative_to(WEIGHTS):
-                _check_sum(path)
             self.load_state_dict(load_file(path), strict=True)
         except FileNotFoundError as error:
             raise WeightsError(f"{path} is missing") from error
@@ -107,8 +107,9 @@ def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
         raise WeightsError(f"{repo_id} is not a Hub id: {error}") from error
 
 
-def _check_sum(path: Path) -> None:
-    """Compare a bundled file with SHA256SUMS, since a flipped bit in safetensors loads silently."""
+def _check_sums(*files: Path) -> None:
+    """Compare bundled files with SHA256SUMS: a flipped bit in safetensors loads silently, and so does a number in JSON."""
     sums = dict(line.split("  ")[::-1] for line in (WEIGHTS / CHECKSUMS).read_text().splitlines())
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.relative_to(WEIGHTS).as_posix()):
-        raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {WEIGHTS / CHECKSUMS}")
+    for path in files:
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.relative_to(WEIGHTS).as_posix()):
+            raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {WEIGHTS / CHECKSUMS}")
