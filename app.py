@@ -14,6 +14,7 @@ from web import server  # isort: skip
 
 import gradio as gr
 import pandas
+from gradio.events import Dependency
 from starlette.middleware import Middleware
 
 from web import about, choices, closer, gpu, later, theme
@@ -25,6 +26,18 @@ TITLE = "Photo Restorer"
 PROGRESS = gr.Progress()
 
 OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
+NAME_TAB = """() => {
+    const address = new URL(location);
+    address.searchParams.set("tab", "NAME");
+    history.replaceState(null, "", address);
+}"""
+SHOW_RESULT = """() => {
+    const result = [...document.querySelectorAll(".result")].find((box) => box.checkVisibility());
+    const top = result.getBoundingClientRect().top;
+    const calm = matchMedia("(prefers-reduced-motion)").matches;
+    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "instant" : "smooth"});
+}"""  # on a phone the result is below the button, out of sight, and gradio's scroll_to_output works in its own frames only
+SHOW_TOP = "() => scrollTo({top: 0})"
 STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value}}
 <button type="button" data-index="{{@index}}" aria-label="Example: {{this.title}}" title="{{this.title}}">
 <img src="{{this.src}}" alt="" width="80" height="80"></button>{{/each}}</div>"""
@@ -173,7 +186,13 @@ class Output(NamedTuple):
 def photo_input(label: str, **options: Any) -> gr.Image:
     """An upload box that hands over the file as it came, so that only our own door decodes it."""
     box = gr.Image(
-        label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=["fullscreen"], **options
+        label=label,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard"],
+        buttons=["fullscreen"],
+        elem_classes="photo",
+        **options,
     )
     box.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
     return box
@@ -191,13 +210,13 @@ def build_output() -> Output:
         buttons=["fullscreen"],
         elem_classes="result",
     )
+    with gr.Row():
+        png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
+        jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
     gr.Markdown("Drag the handle to compare; scroll or pinch to look closer.", elem_classes="hint")
     crop = gr.HTML(html_template=closer.TEMPLATE, js_on_load=closer.ON_LOAD, elem_classes="closer-look", label="Closer look")
     pair.change(None, pair, crop, js=closer.URLS, queue=False)
     scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
-    with gr.Row():
-        png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
-        jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
     return Output(pair, png, jpeg, scores)
 
 
@@ -215,9 +234,16 @@ def example_strip(thumbnails: list[Path], choose: Callable[[Path], Any], outputs
 
 
 def wire(
-    button: gr.Button, cancel: gr.Button, function: Callable[..., Any], name: str, inputs: list[Any], outputs: Output
+    button: gr.Button,
+    cancel: gr.Button,
+    function: Callable[..., Any],
+    name: str,
+    inputs: list[Any],
+    outputs: Output,
+    *onward: gr.Button,
 ) -> None:
-    """Let a button run its job, one at a time over all tabs, and open the downloads when it has succeeded."""
+    """Let a button run its job, one at a time over all tabs, and open the downloads and what comes next when it has succeeded."""
+    button.click(None, js=SHOW_RESULT, queue=False)
     event = button.click(
         function,
         inputs,
@@ -226,16 +252,20 @@ def wire(
         concurrency_id="work",
         concurrency_limit=1,
         show_progress_on=[outputs.pair],
-        scroll_to_output=True,
     )
+    open_when_done(event, [outputs.png, outputs.jpeg, *onward])
+    cancel.click(None, cancels=[event], queue=False)
+
+
+def open_when_done(event: Dependency, buttons: list[gr.Button | gr.DownloadButton]) -> None:
+    """Let these be pressed once there is something to fetch or to go on with."""
     event.success(
-        lambda: [gr.DownloadButton(interactive=True)] * 2,
-        outputs=[outputs.png, outputs.jpeg],
+        lambda: {button: gr.update(interactive=True) for button in buttons},
+        outputs=buttons,
         queue=False,
         api_visibility="private",
         show_progress="hidden",
     )
-    cancel.click(None, cancels=[event], queue=False)
 
 
 def build_buttons(label: str) -> tuple[gr.Button, gr.Button]:
@@ -259,7 +289,8 @@ def vividness_slider() -> gr.Slider:
 
 def build_restore(thumbnails: list[Path]) -> None:
     gr.Markdown(
-        "Drop an old photo. It comes back clean and, if it was grey, in colour: same size, same file data.", elem_classes="lead"
+        "Drop an old photo. It comes back clean and, if it was grey, in colour, at full size and with its file data.",
+        elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
@@ -355,10 +386,10 @@ def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.I
             example_strip(thumbnails, str, [photo])
         with gr.Column(scale=7, min_width=300):
             output = build_output()
-            onward = gr.Button("Denoise this", variant="primary")
-    wire(button, cancel, add_noise, "add_noise", [photo, kind, *sliders, seed], output)
+            onward = gr.Button("Denoise this", variant="primary", interactive=False)
+    wire(button, cancel, add_noise, "add_noise", [photo, kind, *sliders, seed], output, onward)
     kind.change(show_settings, kind, sliders, queue=False, api_visibility="private", show_progress="hidden")
-    onward.click(carry_over, [photo, output.png], [*denoise_boxes, tabs], queue=False, api_visibility="private")
+    onward.click(carry_over, [photo, output.png], [*denoise_boxes, tabs], api_visibility="private").success(None, js=SHOW_TOP)
 
 
 def build_gallery() -> None:
@@ -383,15 +414,17 @@ def build_gallery() -> None:
         height="auto",
         object_fit="contain",
         interactive=False,
-        elem_classes="tiles",
+        elem_classes=["tiles", "result"],
     )
     table = gr.Dataframe(
         headers=list(choices.COMPARED_COLUMNS),
         datatype=["str", "str", "number", "number", "number"],
         label="Numbers",
+        max_chars=24,
         interactive=False,
     )
     download = gr.DownloadButton("Download CSV", interactive=False, size="md")
+    button.click(None, js=SHOW_RESULT, queue=False)
     event = button.click(
         compare_methods,
         [examples, sigma, seed, photos],
@@ -401,13 +434,7 @@ def build_gallery() -> None:
         concurrency_limit=1,
         show_progress_on=[tiles],
     )
-    event.success(
-        lambda: gr.DownloadButton(interactive=True),
-        outputs=download,
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    open_when_done(event, [download])
     noise, method, psnr = choices.CURVE_COLUMNS
     with gr.Accordion("PSNR against the noise level", open=False):
         curve_button = gr.Button("Plot the first photo", size="md")
@@ -435,14 +462,16 @@ def build_batch() -> None:
             suffix = gr.Radio([("PNG, without loss", ".png"), ("JPEG, smaller", ".jpg")], value=".png", label="Save as")
             button, cancel = build_buttons("Start")
         with gr.Column(scale=7, min_width=300):
-            archive = gr.File(label="Results", interactive=False)
+            archive = gr.File(label="Results", interactive=False, elem_classes="result")
             table = gr.Dataframe(
                 headers=list(choices.BATCH_COLUMNS),
                 datatype=["str", "str", "number"],
                 label="File by file",
                 interactive=False,
+                column_widths=["36%", "41%", "23%"],
                 wrap=True,
             )
+    button.click(None, js=SHOW_RESULT, queue=False)
     event = button.click(
         run_batch,
         [photos, task, suffix],
@@ -457,6 +486,7 @@ def build_batch() -> None:
 
 def build_about() -> None:
     gr.HTML(about.HOW_IT_WORKS)
+    gr.Markdown(about.LIMITS)
     noise, method, psnr = choices.CURVE_COLUMNS
     gr.Markdown("### PSNR against the noise level, on the 68 photographs of CBSD68")
     gr.LinePlot(
@@ -468,15 +498,14 @@ def build_about() -> None:
         show_label=False,
         height=320,
     )
-    gr.Markdown(about.results_markdown())
-    gr.Markdown(about.LIMITS)
+    gr.Markdown(about.results_markdown(), elem_classes="measured")
     gr.Markdown(about.credits_markdown())
 
 
 def tab(title: str, name: str) -> gr.Tab:
     """A tab that the address names while it is open, so that a link reopens it."""
     opened = gr.Tab(title, id=name, elem_id=f"tab-{name}")
-    opened.select(None, js=f"() => history.replaceState(null, '', '?tab={name}')")
+    opened.select(None, js=NAME_TAB.replace("NAME", name))
     return opened
 
 

@@ -148,6 +148,15 @@ def test_comparing_lists_every_method_with_its_numbers(client: Client) -> None:
     assert len(Path(path).read_text().splitlines()) == 1 + len(numbers)
 
 
+def test_the_colours_of_a_grey_photo_are_shown_and_not_measured(client: Client, tmp_path: Path) -> None:
+    Image.open(CAR).convert("L").resize((64, 64)).save(tmp_path / "old.png")
+    tiles, table, _ = client.predict(examples=[], photos=[handle_file(tmp_path / "old.png")], sigma=25, api_name="/compare")
+    numbers = {method: psnr for _, method, psnr, _, _ in table["data"]}
+    assert numbers["Denoised, ours"] > numbers["Noisy"]
+    assert [numbers[method] for method in ("Grey", "Colorized, ours", "Noisy grey, restored")] == [None] * 3
+    assert "dB" not in next(tile["caption"] for tile in tiles if tile["caption"].startswith("Colorized"))
+
+
 def test_a_bad_file_costs_a_batch_nothing(client: Client, tmp_path: Path) -> None:
     (tmp_path / "letter.jpg").write_text("Dear photographer")
     with zipfile.ZipFile(tmp_path / "album.zip", "w") as album:

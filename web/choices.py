@@ -68,7 +68,7 @@ class Result(NamedTuple):
     scores: list[Score]
 
 
-ComparedRow = tuple[str, str, float, float | None, float | None]
+ComparedRow = tuple[str, str, float | None, float | None, float | None]
 COMPARED_COLUMNS = ("Photo", "Method", "PSNR (dB)", "SSIM", "Seconds")
 
 

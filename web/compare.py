@@ -3,6 +3,7 @@
 import csv
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +15,7 @@ from restore.color import grey
 from restore.images import ImageError, open_picture
 from restore.metrics import ssim
 from restore.noise import gaussian
-from restore.pipeline import estimate_sigma
+from restore.pipeline import estimate_sigma, is_colourless
 from web.baselines import median, non_local_means
 from web.choices import COMPARED_COLUMNS, MAX_PHOTOS, MAX_SIDE, ComparedRow, Comparison, CurvePoint, Report
 from web.files import new_folder, open_photo, to_image, write_png
@@ -31,22 +32,33 @@ def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Compar
     rows: list[ComparedRow] = []
     for index, path in enumerate(paths):
         truth = _shrunk(open_photo(path).rgb)
+        colors = None if is_colourless(truth) else truth  # nobody knows the colours of a grey photo
         name = Path(path).stem
         tiles.append((_png(truth), f"{name}: original"))
-        for step, (method, picture, seconds) in enumerate(_methods(truth, sigma / 255, seed)):
-            similarity = round(ssim(picture, truth).item(), 3) if min(truth.shape[-2:]) >= SSIM_WINDOW else None
-            rows.append((name, method, round_psnr(picture, truth), similarity, seconds))
+        steps = chain(
+            ((run, truth) for run in _denoisers(truth, sigma / 255, seed)),
+            ((run, colors) for run in _colorizers(truth, sigma / 255, seed)),
+        )
+        for step, ((method, picture, seconds), known) in enumerate(steps):
+            rows.append((name, method, *_likeness(picture, known), seconds))
             tiles.append((_png(picture), _caption(rows[-1])))
             report((index + (step + 1) / 7) / len(paths))
     return Comparison(tiles, rows, _write_csv(rows))
 
 
+def _likeness(picture: Tensor, truth: Tensor | None) -> tuple[float | None, float | None]:
+    """PSNR and, where the picture is large enough, SSIM; nothing where the truth is not known."""
+    if truth is None:
+        return None, None
+    return round_psnr(picture, truth), round(ssim(picture, truth).item(), 3) if min(truth.shape[-2:]) >= SSIM_WINDOW else None
+
+
 def _caption(row: ComparedRow) -> str:
     _, method, decibels, similarity, seconds = row
-    numbers = [f"{decibels:.2f} dB"]
+    numbers = [] if decibels is None else [f"{decibels:.2f} dB"]
     numbers += [] if similarity is None else [f"SSIM {similarity:.3f}"]
-    numbers += [] if seconds is None else [f"{seconds:.2f} s"]
-    return f"{method}: {', '.join(numbers)}"
+    numbers += [] if seconds is None else [f"{max(seconds, 0.001):.2g} s"]
+    return f"{method}: {', '.join(numbers)}" if numbers else method
 
 
 def noise_curve(paths: list[str], seed: int, report: Report) -> list[CurvePoint]:
@@ -60,17 +72,11 @@ def noise_curve(paths: list[str], seed: int, report: Report) -> list[CurvePoint]
     return points
 
 
-def _methods(truth: Tensor, sigma: float, seed: int) -> Iterable[tuple[str, Tensor, float | None]]:
-    """Method, picture and seconds, in the order of the gallery's tiles."""
-    yield from _denoisers(truth, sigma, seed)
-    colorless = grey(truth)
-    yield "Grey", colorless, None
-    yield _timed("Colorized, ours", lambda: _eight_bit(restore.colorize(to_image(colorless))))
-    noisy = grey(_noisy(truth, sigma, seed))
-    yield _timed("Noisy grey, restored", lambda: _eight_bit(restore.restore(to_image(noisy))))
+Run = tuple[str, Tensor, float | None]
+"""Method, picture and seconds; in the order of the gallery's tiles."""
 
 
-def _denoisers(truth: Tensor, sigma: float, seed: int) -> Iterable[tuple[str, Tensor, float | None]]:
+def _denoisers(truth: Tensor, sigma: float, seed: int) -> Iterable[Run]:
     noisy = _noisy(truth, sigma, seed)
     level = estimate_sigma(noisy)  # as blind as ours
     yield "Noisy", noisy, None
@@ -79,10 +85,18 @@ def _denoisers(truth: Tensor, sigma: float, seed: int) -> Iterable[tuple[str, Te
     yield _timed("Median", lambda: median(noisy))
 
 
-def _timed(method: str, work: Callable[[], Tensor]) -> tuple[str, Tensor, float]:
+def _colorizers(truth: Tensor, sigma: float, seed: int) -> Iterable[Run]:
+    colorless = grey(truth)
+    yield "Grey", colorless, None
+    yield _timed("Colorized, ours", lambda: _eight_bit(restore.colorize(to_image(colorless))))
+    noisy = grey(_noisy(truth, sigma, seed))
+    yield _timed("Noisy grey, restored", lambda: _eight_bit(restore.restore(to_image(noisy))))
+
+
+def _timed(method: str, work: Callable[[], Tensor]) -> Run:
     start = time.monotonic()
     picture = work()
-    return method, picture, round(time.monotonic() - start, 2)
+    return method, picture, round(time.monotonic() - start, 3)
 
 
 def _noisy(truth: Tensor, sigma: float, seed: int) -> Tensor:

@@ -47,7 +47,7 @@ def denoise_photo(path: str, truth_path: str | None, model: str, strength: float
     image = restore.denoise(picture, model, strength=strength, self_ensemble=self_ensemble, progress=report)
     scores = [noise_score(estimate_sigma(picture.rgb))]
     if truth is not None:
-        scores = compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy") + scores
+        scores += compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy")
     return _result(picture, image, path, "-denoised", scores, start)
 
 
