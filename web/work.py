@@ -36,7 +36,7 @@ def restore_photo(path: str, strength: float, vividness: float, report: Report) 
     picture = open_photo(path)
     start = time.monotonic()
     image = restore.restore(picture, strength=strength, vividness=vividness, progress=report)
-    return _result(picture, image, path, "-restored", [noise_score(estimate_sigma(picture.rgb))], start)
+    return _result(picture, image, path, "-restored", [noise_score(estimate_sigma(picture.rgb))], start, report)
 
 
 def denoise_photo(path: str, truth_path: str | None, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
@@ -48,7 +48,7 @@ def denoise_photo(path: str, truth_path: str | None, model: str, strength: float
     scores = [noise_score(estimate_sigma(picture.rgb))]
     if truth is not None:
         scores += compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy")
-    return _result(picture, image, path, "-denoised", scores, start)
+    return _result(picture, image, path, "-denoised", scores, start, report)
 
 
 def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | None, report: Report) -> Result:
@@ -57,10 +57,10 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | 
     start = time.monotonic()
     image = restore.colorize(picture, model, vividness=vividness, hints=_parse_hints(hints or []), progress=report)
     if is_colourless(picture.rgb):
-        return _result(picture, image, path, "-colorized", [], start)
+        return _result(picture, image, path, "-colorized", [], start, report)
     before = grey(picture.rgb)
     scores = compare_with_truth(before, open_picture(image).rgb, picture.rgb, "grey")
-    return _result(picture, image, path, "-colorized", scores, start, to_image(before))
+    return _result(picture, image, path, "-colorized", scores, start, report, to_image(before))
 
 
 def _parse_hints(marks: list[Mark]) -> list[Hint]:
@@ -78,6 +78,7 @@ def _result(
     suffix: str,
     scores: list[Score],
     start: float,
+    report: Report,
     before: Image.Image | None = None,
 ) -> Result:
     """Write what the tab shows; the picture itself is what the result is compared with, unless `before` is given."""
@@ -85,9 +86,9 @@ def _result(
     before = before or picture.to_pil(picture.rgb)
     folder = new_folder()
     first, second, third = (folder / name_of(path, end) for end in ("-before.png", f"{suffix}.png", f"{suffix}.jpg"))
-    save_picture(before, first)
-    save_picture(image, second)
-    save_picture(image, third)
+    for contents, target in ((before, first), (image, second), (image, third)):
+        report(1.0)  # a large picture takes seconds to save, and a cancelled job must not
+        save_picture(contents, target)
     return Result((str(first), str(second)), str(second), str(third), scores)
 
 
@@ -119,7 +120,7 @@ def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: 
     image = picture.to_pil(noisy)
     stored = open_picture(image).rgb  # clipped and rounded, as every stored picture is
     psnr = Score(name="PSNR", value=round_psnr(stored, picture.rgb), unit="dB", role="before")
-    return _result(picture, image, path, "-noisy", [psnr, noise_score(estimate_sigma(stored))], start)
+    return _result(picture, image, path, "-noisy", [psnr, noise_score(estimate_sigma(stored))], start, report)
 
 
 def noisy_example(path: Path) -> str:
