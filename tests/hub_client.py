@@ -81,9 +81,21 @@ def private(folder: Path) -> dict[str, Any]:
         "same": output(PRIVATE) == output("denoiser-cifar10"),
         "card": ModelCard.load(PRIVATE).content,
         "again": outcome(claim, PRIVATE, True),
+        "without a token": outcome(lambda: output(PRIVATE, token=False, cache_dir=folder / "a stranger's")),
         "public already": outcome(claim, "tester/empty", True),
         "not mine": outcome(claim, "other/repo", False),
         "no such weights": outcome(publish, folder / "nothing", PRIVATE),
+    }
+
+
+def torn(folder: Path) -> dict[str, Any]:
+    """Train and push where the Hub refuses the upload, then do as the error says."""
+    run = folder / "torn"
+    return {
+        "said": train(folder, "--out", str(run), "--push_to", "tester/torn"),
+        "sent again": outcome(publish, run / "final", "tester/torn"),
+        "trained": output(run / "final"),
+        "main": output("tester/torn"),
     }
 
 
@@ -107,5 +119,5 @@ def alone(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    result = {task.__name__: task for task in (round_trip, private, refused, alone)}[sys.argv[1]](Path(sys.argv[2]))
+    result = {task.__name__: task for task in (round_trip, private, torn, refused, alone)}[sys.argv[1]](Path(sys.argv[2]))
     print(json.dumps(result))

@@ -15,8 +15,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from small_training import RECIPE, TINY, StoppedError, train
-from torch import Tensor
+from small_training import RECIPE, TINY, StoppedError, StoppingTask, train
+from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
 from train import checkpoint
@@ -88,7 +88,8 @@ def test_a_finished_run_resumes_to_nothing(undisturbed: Path) -> None:
     assert_equal(state(undisturbed), before)
 
 
-def test_the_gradient_scaler_resumes(tmp_path: Path) -> None:
+def test_a_step_that_overflows_is_skipped_and_resumed_from(tmp_path: Path) -> None:
+    """As the first steps of float16 are, until the scale of the loss fits; a checkpoint may come before any was taken."""
     runs = []
     for scale in (4096.0, 2.0):
         accelerator = Accelerator(cpu=True)
@@ -96,13 +97,15 @@ def test_the_gradient_scaler_resumes(tmp_path: Path) -> None:
         run = Run(RECIPE, Denoiser(**TINY), accelerator)
         run.folder = tmp_path
         runs.append(run)
-    for parameter in runs[0].raw_model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    runs[0].optimizer.optimizer.step()
+    before = {name: tensor.clone() for name, tensor in runs[0].raw_model.state_dict().items()}
+    loss = sum(parameter.sum() for parameter in runs[0].raw_model.parameters()) * 1e38
+    runs[0].accelerator.backward(loss)  # times the scale, more than float32 holds
+    runs[0].optimizer.step()
     runs[0].step = 1
     runs[0].save()
     runs[1].resume()
-    assert runs[1].accelerator.scaler.get_scale() == 4096
+    assert_equal(runs[1].raw_model.state_dict(), before)
+    assert runs[1].accelerator.scaler.get_scale() == 2048
 
 
 def reporting_run(run: Path, saved: Connection) -> None:
@@ -216,4 +219,19 @@ def test_a_run_that_diverges_keeps_the_last_good_checkpoint(changes: dict[str, f
     before = state(tmp_path)
     with pytest.raises(DivergedError, match=f"{what}.*kept"):
         train(tmp_path, resume=True, clip_norm=0, validate_every=100, **changes)
+    assert_equal(state(tmp_path), before)
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=4)
+    before, loss_of = state(tmp_path), StoppingTask.loss
+
+    def loss(task: StoppingTask, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
+        good = loss_of(task, model, clean, generator)
+        return good + (good - good).sqrt()  # adds nothing but the slope of a root at zero
+
+    monkeypatch.setattr(StoppingTask, "loss", loss)
+    with pytest.raises(DivergedError, match=r"weight is not finite.*kept"):
+        train(tmp_path, resume=True, validate_every=100)
     assert_equal(state(tmp_path), before)

@@ -87,6 +87,24 @@ def test_the_column_is_found_by_its_type(kind: str, tmp_path: Path) -> None:
     assert shown == {np.asarray(picture(seed)).tobytes() for seed in range(40)}
 
 
+@pytest.mark.parametrize(
+    ("column", "splits", "validation"),
+    [
+        ("img", ["train", "test"], "test"),
+        ("image", ["train", "validation", "test"], "validation"),
+        ("image", ["train", "valid"], "valid"),
+    ],
+    ids=["uoft-cs/cifar10", "benjamin-paine/imagenet-1k-64x64", "zh-plus/tiny-imagenet"],
+)
+def test_the_named_sets_open_as_the_hub_lays_them_out(column: str, splits: list[str], validation: str, tmp_path: Path) -> None:
+    for number, name in enumerate(splits):
+        write_parquet(tmp_path, [flat(number)] * 3, name=name, column=column)
+    files = "".join(f"  - {{split: {name}, path: {name}-*}}\n" for name in splits)
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n")
+    for number, rows in zip((0, splits.index(validation)), open_splits(str(tmp_path)), strict=True):
+        assert [decode(row["image"])[0, 0, 0] // 8 for row in rows] == [number] * 3
+
+
 def test_without_one_column_of_pictures_the_error_names_the_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "label": [1, 2]}), tmp_path / "train.parquet")
     with pytest.raises(DataError, match=r"one image column.*text.*label"):
@@ -164,11 +182,12 @@ def stream(folder: Path) -> PictureStream:
     return PictureStream(training, View(seed=5), has_held_out)
 
 
-@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (2, 0), (3, 0), (2, 2)])
+@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (2, 0), (3, 0), (8, 0), (2, 2)])
 def test_a_stream_is_shared_out_without_repeats(processes: int, workers: int, shards: Path) -> None:
+    size = 6 // processes or 1
     seen: list[int] = []
     for rank in range(processes):
-        batches = list(stream(shards).batches(range(rank, 36 // 3 * processes, processes), 6 // processes, workers))
+        batches = list(stream(shards).batches(range(rank, 72 // size, processes), size, workers))
         seen += numbers(batches)
     assert len(seen) == 72
     counts = Counter(seen)

@@ -150,16 +150,30 @@ def test_bundled_weights_go_to_a_private_repository(address: str, folder: Path, 
     assert told["same"]
     assert 'Denoiser.from_pretrained("tester/hidden")' in told["card"]
     assert told["again"] == ""
+    assert told["without a token"] == "RepositoryNotFoundError"
     assert "is public" in told["public already"]
     assert "may not write" in told["not mine"]
     assert "is missing" in told["no such weights"]
     assert not [line for line in told.values() if isinstance(line, str) and line.startswith("error") and "\n" in line]
 
 
-def test_a_token_that_may_only_read_is_told_before_the_first_step(address: str, folder: Path, hub: Hub) -> None:
-    told = client("refused", folder, address, HF_TOKEN=READER)
+def test_a_push_that_fails_after_training_leaves_the_weights_on_the_disk(address: str, folder: Path, hub: Hub) -> None:
+    hub.conflicts = 1
+    told = client("torn", folder, address)
+    assert "cannot publish tester/torn" in told["said"]
+    assert "are safe in" in told["said"]
+    assert "\n" not in told["said"]
+    assert told["sent again"] == ""
+    assert told["main"] == told["trained"]
+
+
+@pytest.mark.parametrize(("token", "cause"), [(READER, "may not write"), ("hf_unknown", "does not know this token")])
+def test_a_token_that_may_not_write_is_told_before_the_first_step(
+    token: str, cause: str, address: str, folder: Path, hub: Hub
+) -> None:
+    told = client("refused", folder, address, HF_TOKEN=token)
     for line in told.values():
-        assert "may not write" in line
+        assert cause in line
         assert "\n" not in line
     assert not (folder / "refused").exists()
     assert ("model", "tester/new") not in hub.repositories

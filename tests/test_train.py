@@ -5,14 +5,17 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
-from small_training import SIDE, write_folder
+from small_training import RECIPE, SIDE, TINY, StoppedError, train, write_folder
 from torch import Generator, nn
 
 from restore.models.colorizer import Colorizer
@@ -20,7 +23,7 @@ from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
 from train.card import CARD, Training, command, eval_results, portable, save_card
 from train.loop import Ema, learning_rate, seed_of, steps_of
-from train.recipe import Recipe, TrainingError, parse
+from train.recipe import Recipe, TrainingError, comments, parse
 from train.results import Table
 
 ROOT = Path(__file__).parents[1]
@@ -170,6 +173,38 @@ def test_the_average_follows_its_formula() -> None:
     torch.testing.assert_close(ema.state["tail.bias"], start + 0.75)
 
 
+@pytest.mark.parametrize(("clip_norm", "moves"), [(0.0, True), (1e-12, False)])
+def test_a_clipped_gradient_moves_no_further_than_its_norm(clip_norm: float, moves: bool, tmp_path: Path) -> None:
+    """Adam divides by the gradient's own size and by 1e-8 at least, which rules where the norm is far below that."""
+    model = train(tmp_path, optimizer="adam", clip_norm=clip_norm, steps=2, ema=0)
+    set_seed(RECIPE.seed)
+    moved = (model.tail.bias - Denoiser(**TINY).tail.bias).abs().max().item()
+    assert (moved > 1e-5) == moves
+
+
+@pytest.fixture
+def _another_precision() -> Iterator[None]:
+    """Accelerate keeps to the precision that a process began with."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_another_precision")
+def test_bfloat16_trains_weights_of_float32_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", mixed_precision="bf16")
+    with pytest.raises(StoppedError):
+        train(tmp_path / "parts", mixed_precision="bf16", stop_at=5)
+    parts = train(tmp_path / "parts", mixed_precision="bf16", resume=True)
+    AcceleratorState._reset_state()
+    full = train(tmp_path / "full")
+    for name, weight in whole.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, parts.state_dict()[name])
+        torch.testing.assert_close(weight, full.state_dict()[name], rtol=0, atol=0.01)
+    assert not torch.equal(whole.tail.weight, full.tail.weight)
+
+
 def test_seeds_of_neighbours_differ() -> None:
     assert len({seed_of(seed, batch) for seed in range(20) for batch in range(20)}) == 400
 
@@ -181,6 +216,12 @@ def test_a_flag_overrides_its_recipe_and_no_flag_changes_it() -> None:
     assert parse(denoise.RECIPES, ["--recipe", "paper", "--lr", "0.5", "--resume"]) == dataclasses.replace(
         denoise.RECIPES["paper"], lr=0.5, resume=True
     )
+
+
+def test_every_flag_has_its_help() -> None:
+    for kind in (denoise.DenoiseRecipe, colorize.ColorizeRecipe):
+        assert comments(kind).keys() >= {field.name for field in dataclasses.fields(kind)}
+    assert comments(denoise.DenoiseRecipe)["batch_size"] == "pictures per process and step"
 
 
 def test_the_command_of_a_card_trains_by_the_same_recipe() -> None:

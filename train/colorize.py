@@ -31,7 +31,7 @@ class ColorizeRecipe(Recipe):
 
     script: ClassVar[str] = "train/colorize.py"
 
-    network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"
+    network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"  # thumbnail is photo, for sides up to 64
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
     mean_weight: float = 1.0  # of the squared error of the distribution's mean, beside the cross-entropy of the bins

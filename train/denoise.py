@@ -30,9 +30,9 @@ class DenoiseRecipe(Recipe):
 
     script: ClassVar[str] = "train/denoise.py"
 
-    noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"
-    network: Literal["shipped", "paper"] = "shipped"
-    loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"
+    noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"  # that the pictures get
+    network: Literal["shipped", "paper"] = "shipped"  # the one of the bundled weights, or the paper's
+    loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # against the clean picture
     grey_share: float = 0.0  # of the pictures are made grey before they get noise
     grow: bool = False  # train `network`, beginning as the shallower one of init; otherwise init's own network is trained
     out: str = "runs/denoiser"

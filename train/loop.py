@@ -91,6 +91,7 @@ class Run:
         optimizer = kinds[recipe.optimizer](model.parameters(), lr=recipe.lr)
         self.raw_model = on_device(model, accelerator)
         self.model, self.optimizer = accelerator.prepare(self.raw_model, optimizer)
+        self._make_optimizer_state()
         self.ema = Ema(self.raw_model, recipe.ema)
         self.step = 0
         self.measures: dict[str, float] = {}
@@ -165,7 +166,6 @@ class Run:
         if json.loads(json.dumps(config_of(self.raw_model))) != numbers["config"]:
             raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
         self.step, self.measures = numbers["step"], numbers["measures"]
-        self._make_optimizer_state()
         for name, tensor in self._tensors().items():
             tensor.copy_(tensors[name])
         if self.accelerator.scaler is not None and numbers["scaler"]:
@@ -194,7 +194,7 @@ class Run:
         return tensors
 
     def _make_optimizer_state(self) -> None:
-        """What Adam makes at its first step, to be copied into."""
+        """What Adam makes at its first step, which a scaler may put off: so each checkpoint has it, and it can be copied into."""
         for parameter in self.raw_model.parameters():
             if parameter.requires_grad:
                 moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}

@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 
 class TrainingError(RuntimeError):
@@ -25,19 +27,19 @@ class Recipe:
     accumulate: int = 1  # batches per optimizer step
     epochs: float = 20  # passes over the training split; ignored where steps is given
     steps: int = 0  # optimizer steps
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    lr: float = 1e-3  # peak
-    schedule: Literal["cosine", "exponential"] = "cosine"  # to zero; or lr * exp(-beta * epoch), equation 5 of the paper
+    optimizer: Literal["adam", "adamw"] = "adamw"  # AdamW decays the weights, by PyTorch's hundredth of the rate
+    lr: float = 1e-3  # learning rate at its peak
+    schedule: Literal["cosine", "exponential"] = "cosine"  # falls to zero, or is lr * exp(-beta * epoch), equation 5 of the paper
     beta: float = 0.05  # decay an epoch of the exponential schedule
     warmup: int = 200  # steps of linear warm-up
-    clip_norm: float = 1.0  # of the gradient; 0 for none
+    clip_norm: float = 1.0  # norm that a larger gradient is reduced to; 0 for none
     ema: float = 0.999  # decay of the averaged weights, which are the ones saved; 0 for none
     mixed_precision: Literal["", "no", "fp16", "bf16"] = ""  # empty: what accelerate was configured with
     workers: int = 0  # loader processes
-    seed: int = 0
+    seed: int = 0  # of the weights, the order of the pictures, their crops and their noise
     validation_pictures: int = 500  # the first so many of the validation split
-    validate_every: int = 1000  # steps
-    checkpoint_minutes: float = 5.0
+    validate_every: int = 1000  # steps between validations
+    checkpoint_minutes: float = 5.0  # between checkpoints, the most that a crash loses
     init: str = ""  # start from these weights: a bundled name, folder or Hub id
     resume: bool = False  # go on from the newest checkpoint in out
     out: str = "runs/model"  # checkpoints, logs and the finished weights
@@ -54,20 +56,28 @@ def parse(named: Mapping[str, R], argv: list[str] | None = None) -> R:
     first.add_argument("--recipe", choices=list(named), default=next(iter(named)))
     chosen = named[first.parse_known_args(argv)[0].recipe]
 
-    parser = argparse.ArgumentParser(parents=[first], description=type(chosen).__doc__)
-    kinds = get_type_hints(type(chosen))
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(parents=[first], description=type(chosen).__doc__, formatter_class=formatter)
+    notes, kinds = comments(type(chosen)), get_type_hints(type(chosen))
     for field in dataclasses.fields(chosen):
         flag, kind = "--" + field.name, kinds[field.name]
-        value = getattr(chosen, field.name)
+        told: dict[str, Any] = {"default": getattr(chosen, field.name), "help": notes.get(field.name)}
         if kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=value)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **told)
         elif hasattr(kind, "__args__"):
-            parser.add_argument(flag, choices=kind.__args__, default=value)
+            parser.add_argument(flag, choices=kind.__args__, **told)
         else:
-            parser.add_argument(flag, type=kind, default=value, help=f"default {value!r}")
+            parser.add_argument(flag, type=kind, **told)
     values = vars(parser.parse_args(argv))
     del values["recipe"]
     return type(chosen)(**values)
+
+
+def comments(recipe: type[Recipe]) -> dict[str, str]:
+    """The comment behind each field of a recipe, which is its help as well."""
+    lines = (line for kind in reversed(recipe.__mro__[:-1]) for line in inspect.getsource(kind).splitlines())
+    found = (re.match(r" {4}(\w+): .*?  # (.+)", line) for line in lines)
+    return {match[1]: match[2].replace("%", "%%") for match in found if match}
 
 
 def run(main: Callable[[R], None], named: Mapping[str, R]) -> None:
