@@ -96,7 +96,8 @@ def train(
 
 
 def main(recipe: DenoiseRecipe) -> None:
-    train(Path(recipe.out), resume=recipe.resume)
+    changes = {name: value for name, value in dataclasses.asdict(recipe).items() if value != getattr(RECIPE, name)}
+    train(Path(changes.pop("out")), **changes)
 
 
 if __name__ == "__main__":

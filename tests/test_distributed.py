@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import KILL_AT, RECIPE, SIDE, train
+from small_training import KILL_AT, SIDE, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train import checkpoint
 
 ROOT = Path(__file__).parents[1]
 DEATH = signal.Signals.SIGKILL
+STEPS = 100
+FEW_SAVES = {"validate_every": 50, "checkpoint_minutes": 60}
 LONGEST_END = 20  # seconds from a rank's death to the end of the run
 
 
@@ -33,7 +35,7 @@ def two_processes(out: Path, *flags: str, **environment: str) -> subprocess.Comp
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose second rank died in its fifth batch."""
     out = tmp_path_factory.mktemp("two")
-    done = two_processes(out, **{KILL_AT: "1:5"})
+    done = two_processes(out, "--steps", str(STEPS), **{KILL_AT: "1:5"})
     ended = time.time()
     assert done.returncode != 0
     assert f"Signal {DEATH.value}" in done.stderr, done.stderr
@@ -43,8 +45,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def resumed(killed: Path) -> Path:
-    done = two_processes(killed, "--resume")
+    flags = [word for name, value in FEW_SAVES.items() for word in (f"--{name}", str(value))]
+    done = two_processes(killed, "--resume", "--steps", str(STEPS), *flags)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("[00:00<?") == 1  # the bar of the main process
     return killed
 
 
@@ -52,7 +56,7 @@ def resumed(killed: Path) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same global batches in one process, undisturbed."""
     out = tmp_path_factory.mktemp("one")
-    train(out, accumulate=2)
+    train(out, accumulate=2, steps=STEPS, **FEW_SAVES)
     return out
 
 
@@ -63,7 +67,7 @@ def test_a_killed_rank_leaves_a_whole_checkpoint(killed: Path) -> None:
 def test_two_processes_resumed_end_as_one_undisturbed(resumed: Path, alone: Path) -> None:
     tensors, numbers = checkpoint.load_newest(resumed) or pytest.fail("no checkpoint")
     others, other_numbers = checkpoint.load_newest(alone) or pytest.fail("no checkpoint")
-    assert numbers["step"] == other_numbers["step"] == RECIPE.steps
+    assert numbers["step"] == other_numbers["step"] == STEPS
     assert numbers["measures"]["psnr"] == pytest.approx(other_numbers["measures"]["psnr"], abs=0.05)
     for name, tensor in tensors.items():
         torch.testing.assert_close(tensor, others[name], rtol=1e-4, atol=1e-5)
@@ -74,5 +78,5 @@ def test_every_validation_picture_counts_once(resumed: Path, alone: Path) -> Non
         events = EventAccumulator(str(run / "logs"))
         events.Reload()
         assert events.Scalars("validation pictures")[-1].value == 5
-        assert events.Scalars("psnr")[-1].step == events.Scalars("loss")[-1].step == RECIPE.steps
+        assert events.Scalars("psnr")[-1].step == events.Scalars("loss")[-1].step == STEPS
         assert events.Images("validation 0")[-1].width == 3 * SIDE  # noisy, restored, clean
