@@ -61,6 +61,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000, help="of the training split")
     parser.add_argument("--epochs", type=int, default=20, help="at most; the tables' rows up to it are shown")
     parser.add_argument("--batch-size", type=int, default=32, help="small, so that few pictures make many steps")
+    parser.add_argument(
+        "--mixed-precision", choices=["no", "fp16", "bf16"], default="no", help="of both recipes; the paper's is fp16"
+    )
     parser.add_argument("--encoder-weights", default="", help="safetensors file; timm fetches them from the Hub otherwise")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduction"), help="runs already there are taken as they are")
     options = parser.parse_args()
@@ -73,6 +76,7 @@ def main() -> None:
             "training_pictures": options.pictures,
             "batch_size": options.batch_size,
             "epochs": max(epochs),
+            "mixed_precision": options.mixed_precision,
             "validate_every": round(5 * options.pictures / options.batch_size),  # the tables' epochs are multiples of five
         }
         if table.script is colorize:
