@@ -245,6 +245,14 @@ def test_a_card_tells_the_runs_that_led_to_its_start(tmp_path: Path) -> None:
     assert card.count("accelerate launch train/denoise.py") == 3
 
 
+def test_a_run_that_is_bundled_again_is_not_its_own_start(tmp_path: Path) -> None:
+    model, recipe = Denoiser(widths=(8,), depths=(1,)), denoise.DenoiseRecipe(init=str(tmp_path))
+    model.save_pretrained(tmp_path)
+    for step in (1000, 2000):
+        save_card(tmp_path, "denoiser", Training.of(recipe, model, step, {}))
+    assert Training.read(tmp_path).before == []
+
+
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert portable(str(tmp_path / "photos")) == "photos"
     assert portable("uoft-cs/cifar10") == "uoft-cs/cifar10"

@@ -91,7 +91,7 @@ class Training:
     @classmethod
     def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float]) -> Self:
         dataset, validated = portable(recipe.dataset), recipe.validation_pictures
-        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, history(recipe.init))
+        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, history(recipe))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -115,12 +115,14 @@ def command(recipe: Recipe) -> str:
     return " ".join(["accelerate launch", recipe.script, *flags])
 
 
-def history(init: str) -> list[str]:
-    """The runs that led to the weights `init`, a line each, first to last; none where no record of them is at hand."""
-    folder = WEIGHTS / init if init in bundled() else Path(init)
-    if not init or not (folder / TRAINING).is_file():
+def history(recipe: Recipe) -> list[str]:
+    """The runs that led to the weights that a run began with, a line each, first to last; none where no record is at hand."""
+    folder = WEIGHTS / recipe.init if recipe.init in bundled() else Path(recipe.init)
+    if not recipe.init or not (folder / TRAINING).is_file():
         return []
     start = Training.read(folder)
+    if start.command == command(recipe):  # an earlier step of this very run has been bundled since
+        return start.before
     return [*start.before, f"{start.command}  # {start.steps:,} steps"]
 
 
