@@ -31,7 +31,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 from gradio_client import Client, handle_file
-from PIL import Image, ImageStat
+from PIL import Image
+
+from restore.color import rgb_to_lab
+from restore.images import open_picture
 
 BUSY = "full"  # in what a visitor is told when the queue is
 START_SECONDS = 60
@@ -109,17 +112,19 @@ class Visits:
 
 
 def ask(client: Client, photo: Path, api: str, tolerance: float) -> None:
-    """One request; its answer must be of the size of the photo and nearly as bright, which no other visitor's photo is."""
+    """One request; its answer must be of the size of the photo and nearly as light, which no other visitor's photo is.
+
+    Lightness is that of Lab, which colorizing keeps.
+    """
     _, png, _, _ = client.predict(photo=handle_file(photo), api_name=api)
-    before, after = Image.open(photo), Image.open(png)
-    brightness = [ImageStat.Stat(image.convert("L")).mean[0] for image in (before, after)]
+    before, after = (rgb_to_lab(open_picture(path).rgb)[0] for path in (photo, png))
     Path(png).unlink()
-    if before.size != after.size or abs(brightness[0] - brightness[1]) > tolerance:
+    if before.shape != after.shape or abs(before.mean() - after.mean()) > tolerance:
         raise RuntimeError("crossed: this is not the visitor's photo")
 
 
 def write_photos(folder: Path, count: int, side: int, mode: str) -> list[Path]:
-    """Photos that differ in brightness by 10 levels from one to the next, with some texture."""
+    """Photos that differ in brightness by 10 levels, 3 units of L or more, from one to the next, with some texture."""
     texture = np.random.default_rng(0).normal(0, 8, (side, side, 1 if mode == "L" else 3))
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
@@ -157,7 +162,7 @@ def visitors(folder: Path, count: int = 16, seconds: float = 50) -> str:
 
 def photos(folder: Path, count: int = 20, seconds: float = 180) -> str:
     with serving(folder) as server:
-        visits = crowd(server, write_photos(folder, count, 1000, "L"), seconds, "/restore", tolerance=4)
+        visits = crowd(server, write_photos(folder, count, 1000, "L"), seconds, "/restore", tolerance=1)
         return f"{told(visits)}; {load_of(server)}"
 
 
