@@ -7,7 +7,6 @@ after Zhang et al. (Real-Time User-Guided Image Colorization, 2017).
 from collections.abc import Sequence
 from typing import Any, Self
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -126,7 +125,9 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, widths: Sequence[int], zoom: int = 1):
         super().__init__()
-        body: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
+        from timm import create_model  # here, since it takes as long to load as torch, and no denoiser needs it
+
+        body: Any = create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
         self.body: nn.Module = body
         self.zoom = zoom
         stride: int = body.feature_info.reduction()[0]
