@@ -1,5 +1,8 @@
 """One thread a worker, and what several test files draw from."""
 
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +28,10 @@ def photos() -> Tensor:
         np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("RGB"))[80:176, 90:170] for name in ("balloon", "dish", "egret")
     ]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.fixture
+def new_process() -> Iterator[Executor]:
+    """Runs a function in a process of its own, whose heap no other test has left holes in."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool

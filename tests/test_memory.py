@@ -2,6 +2,7 @@
 
 import os
 import platform
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,7 @@ def fill_and_fail() -> None:
     raise RuntimeError("stop")
 
 
-@glibc_only
-def test_freed_pages_stay_until_the_last_user_leaves() -> None:
+def check_nested_users() -> None:
     before = resident()
     with warm_pages():
         with warm_pages():
@@ -39,8 +39,7 @@ def test_freed_pages_stay_until_the_last_user_leaves() -> None:
     assert resident() - before < MEGABYTES / 2
 
 
-@glibc_only
-def test_a_long_job_can_give_them_back_in_between() -> None:
+def check_trim() -> None:
     before = resident()
     with warm_pages():
         fill_and_free()
@@ -48,9 +47,23 @@ def test_a_long_job_can_give_them_back_in_between() -> None:
         assert resident() - before < MEGABYTES / 2
 
 
-@glibc_only
-def test_an_error_gives_the_pages_back_too() -> None:
+def check_error() -> None:
     before = resident()
     with pytest.raises(RuntimeError, match="stop"), warm_pages():
         fill_and_fail()
     assert resident() - before < MEGABYTES / 2
+
+
+@glibc_only
+def test_freed_pages_stay_until_the_last_user_leaves(new_process: Executor) -> None:
+    new_process.submit(check_nested_users).result()
+
+
+@glibc_only
+def test_a_long_job_can_give_them_back_in_between(new_process: Executor) -> None:
+    new_process.submit(check_trim).result()
+
+
+@glibc_only
+def test_an_error_gives_the_pages_back_too(new_process: Executor) -> None:
+    new_process.submit(check_error).result()
