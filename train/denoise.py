@@ -118,16 +118,15 @@ def grow(model: Denoiser, init: str) -> None:
 
     Raises TrainingError where the weights of `init` are not those of such a network.
     """
-    blocks = {name: block for name, block in model.named_modules() if isinstance(block, ResidualBlock)}
     weights = Denoiser.from_pretrained(init).state_dict()
-    kept = {name for name in blocks if f"{name}.conv1.weight" in weights}
-    new = {name for name in model.state_dict() if any(name.startswith(f"{block}.") for block in blocks.keys() - kept)}
+    for name, block in model.named_modules():
+        if isinstance(block, ResidualBlock) and f"{name}.conv1.weight" not in weights:
+            block.become_identity()
+            weights |= {f"{name}.{key}": tensor for key, tensor in block.state_dict().items()}
     try:
-        model.load_state_dict(weights | {name: model.state_dict()[name] for name in new})
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise TrainingError(f"the network of {init} is not a shallower one of the same widths") from error
-    for name in blocks.keys() - kept:
-        blocks[name].become_identity()
 
 
 if __name__ == "__main__":
