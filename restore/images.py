@@ -170,7 +170,7 @@ def save_picture(image: Image.Image, path: str | Path, *, keep_gps: bool = False
             of that name is then as it was, and no other file is left behind.
     """
     path = Path(path)
-    with _refusing_to_write(path.name):
+    with image_errors(f"cannot write {path.name!r}"):
         writer = _find_writer(path, image.size)
         with replacing(path) as file:
             writer.write(image, file, keep_gps)
@@ -178,7 +178,7 @@ def save_picture(image: Image.Image, path: str | Path, *, keep_gps: bool = False
 
 def encode_picture(image: Image.Image, suffix: str, *, keep_gps: bool = False) -> bytes:
     """The content of the file that `save_picture` writes under a name with that suffix; ImageError where it would raise one."""
-    with _refusing_to_write(suffix):
+    with image_errors(f"cannot write {suffix!r}"):
         writer, file = _find_writer(Path(f"picture{suffix}"), image.size), io.BytesIO()
         writer.write(image, file, keep_gps)
         return file.getvalue()
@@ -195,14 +195,14 @@ def suffix_of(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _refusing_to_write(name: str) -> Iterator[None]:
-    """Turn anything that a writer raises into an ImageError, since Pillow's raise as many types as its readers."""
+def image_errors(what: str) -> Iterator[None]:
+    """Turn anything that is raised within into an ImageError that says `what` failed: writers raise as many types as readers."""
     try:
         yield
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(f"cannot write {name!r}: {_one_line(error)}") from error
+        raise ImageError(f"{what}: {_one_line(error)}") from error
 
 
 # Reading: identify, decode, convert

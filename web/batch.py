@@ -1,6 +1,5 @@
 """Many photos in, one ZIP out; what fails is named and costs the others nothing."""
 
-import contextlib
 import io
 import time
 import zipfile
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 import restore
-from restore.images import ImageError, Picture, open_picture, save_picture
+from restore.images import ImageError, Picture, image_errors, open_picture, save_picture
 from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report
 from web.files import new_folder, open_photo
 
@@ -78,7 +77,7 @@ def _is_zip(path: Path) -> bool:
 def _members(path: Path) -> Iterator[tuple[str, Opener]]:
     """Members are read into memory, never unpacked, and only their last name is used: no path leads out of the ZIP."""
     try:
-        with _refusing("the ZIP cannot be read"), _Listing(path) as file, zipfile.ZipFile(file) as archive:
+        with image_errors("the ZIP cannot be read"), _Listing(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except ImageError as error:
         yield path.name, partial(_fail, error)
@@ -104,22 +103,11 @@ def _fail(error: ImageError) -> Picture:
 
 def _open_member(path: Path, member: zipfile.ZipInfo) -> Picture:
     """Read one member, no further than its limit, whatever its header says, and open it."""
-    with _refusing("the ZIP does not give it out"), zipfile.ZipFile(path) as archive, archive.open(member) as file:
+    with image_errors("the ZIP does not give it out"), zipfile.ZipFile(path) as archive, archive.open(member) as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ImageError(f"it unpacks to more than {MAX_FILE_BYTES >> 20} MB")
     return open_picture(content, max_pixels=MAX_PIXELS)
-
-
-@contextlib.contextmanager
-def _refusing(what: str) -> Iterator[None]:
-    """Turn anything that a ZIP's reader raises into an ImageError: each of its decompressors has exceptions of its own."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{what} ({error})") from error
 
 
 def _free_name(source: str, suffix: str, taken: set[str]) -> str:
