@@ -35,6 +35,9 @@ Work = Callable[..., Image.Image]  # picture, progress, in_place
 
 FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # that one picture may cause; torch's lack of memory is the last
 STOPS = (signal.SIGINT, signal.SIGTERM)
+# Threads that run already, of OpenMP for one, do not survive a fork; where a server of forks is to be had, it imports once for all.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+PRELOADED = ["restore.pipeline", "timm"]
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ def _run_in_processes(
     items: Iterator[Item], task: Task[Item, Result], settle: Settle[Item, Result], processes: int
 ) -> list[Item]:
     """Each process with pictures of its own. If one dies, all end, and the items that they had are given back."""
-    context = multiprocessing.get_context("spawn")  # threads that run already, of OpenMP for one, do not survive a fork
+    context = multiprocessing.get_context(START)
+    context.set_forkserver_preload(PRELOADED)
     stop = context.Event()
     pending: dict[Future[Done[Result]], Item] = {}
     suspects: list[Item] = []

@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from restore import engine
-from restore.engine import Done, Share, Tally, Task, say
+from restore.engine import Done, Share, Tally, Task
 from restore.files import replacing, sweep
-from restore.images import WRITERS, Picture, open_picture, save_picture
+from restore.images import WRITERS, ImageError, Picture, open_picture, save_picture
 
 READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
 SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
@@ -29,10 +29,11 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to be read, and where its result goes."""
+    """One picture to be read, and where its result goes; or a folder that cannot be read, and why."""
 
     source: Path
     target: Path
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FileTask(Task[Job, None]):
     """From file to file."""
 
     def read(self, item: Job) -> Picture:
+        if item.cause:
+            raise ImageError(item.cause)
         return open_picture(item.source, max_pixels=self.max_pixels)
 
     def write(self, image: Image.Image, item: Job) -> None:
@@ -61,7 +64,7 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
         if output.suffix.lower() not in WRITERS:
             raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
     else:
-        jobs = [Job(source, output / _writable(name)) for source, name in _sources(inputs, output)]
+        jobs = [job for path in inputs for job in _jobs(path, output, alone=len(inputs) == 1)]
     sources = {job.source.resolve() for job in jobs}
     targets: dict[Path, Path] = {}
     for job in jobs:
@@ -73,25 +76,24 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
     return jobs
 
 
-def _sources(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
-    """All pictures of the inputs, and the name of each below the output."""
-    found: list[tuple[Path, Path]] = []
-    for path in inputs:
-        if not path.is_dir():
-            found.append((path, Path(path.name)))
-            continue
-        root = path if len(inputs) == 1 else path.parent
-        files = _pictures_below(path, output)
-        if not files:
-            raise UsageError(f"{path}: the folder holds no picture")
-        found += [(file, file.relative_to(root)) for file in files]
-    return found
+def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
+    """The jobs of an input: a file's, or a folder's, which keeps its tree below the output and its name if it is not `alone`."""
+    if not path.is_dir():
+        return [Job(path, output / _writable(Path(path.name)))]
+    root = path if alone else path.parent
+    locked: list[OSError] = []
+    files = _pictures_below(path, output, locked.append)
+    if not files and not locked:
+        raise UsageError(f"{path}: the folder holds no picture")
+    jobs = [Job(file, output / _writable(file.relative_to(root))) for file in files]
+    folders = ((Path(error.filename), str(error.strerror)) for error in locked)
+    return jobs + [Job(folder, output / folder.relative_to(root), cause) for folder, cause in folders]
 
 
-def _pictures_below(folder: Path, output: Path) -> list[Path]:
+def _pictures_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> list[Path]:
     """The files of a folder that are named like pictures, without those of an output that lies within."""
     here, results = folder.resolve(), output.resolve()
-    files = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=_tell) for name in names]
+    files = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=onerror) for name in names]
     return [
         file
         for file in sorted(files)
@@ -100,11 +102,6 @@ def _pictures_below(folder: Path, output: Path) -> list[Path]:
         and file.is_file()
         and (here.is_relative_to(results) or not (here / file.relative_to(folder)).is_relative_to(results))
     ]
-
-
-def _tell(error: OSError) -> None:
-    """Say which folder cannot be read, since nothing else would tell that its pictures are missing."""
-    say(f"error: {error.filename}: {error.strerror}")
 
 
 def _writable(name: Path) -> Path:
@@ -119,7 +116,7 @@ def restore_files(jobs: Sequence[Job], task: FileTask, output: Path, *, share: S
     """
     mine = share.of(jobs)
     # os.path: a name that is too long exists nowhere, and is no reason to stop
-    todo = [job for job in mine if overwrite or job.target == output or not os.path.exists(job.target)]
+    todo = [job for job in mine if overwrite or job.cause or job.target == output or not os.path.exists(job.target)]
     tally = Tally(len(todo), skipped=len(mine) - len(todo), quiet=share.index > 0)
 
     def settle(job: Job, outcome: Callable[[], Done[None]]) -> None:

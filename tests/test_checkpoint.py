@@ -82,6 +82,14 @@ def test_a_run_stopped_within_a_step_resumes_to_the_bit(tmp_path: Path) -> None:
     assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
 
 
+def test_a_run_resumed_with_another_global_batch_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, steps=2)
+    train(tmp_path, steps=3, resume=True)
+    assert "pictures a step" not in capsys.readouterr().out
+    train(tmp_path, steps=4, resume=True, accumulate=4)
+    assert "had 3 pictures a step until step 3, now 12" in capsys.readouterr().out
+
+
 def test_a_finished_run_resumes_to_nothing(undisturbed: Path) -> None:
     before = state(undisturbed)
     train(undisturbed, resume=True)

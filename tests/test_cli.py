@@ -97,9 +97,10 @@ def test_a_folder_that_cannot_be_read_is_told_of(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", locked)
-    assert run("denoise", "album", "-o", "out") == 0
+    assert run("denoise", "album", "-o", "out") == 1
     assert "error: album/more/deep: Permission denied" in capfd.readouterr().err
-    assert files_below("out") == {"a.png", "b.JPG", "more/c.png"}
+    assert Path("out/failures.csv").read_text().splitlines()[1:] == ["album/more/deep,Permission denied"]
+    assert files_below("out") - {"failures.csv"} == {"a.png", "b.JPG", "more/c.png"}
 
 
 def test_a_folder_may_be_restored_into_the_one_around_it(run: Run) -> None:

@@ -152,6 +152,7 @@ class Run:
             "step": self.step,
             "measures": self.measures,
             "scaler": self._scaler_state(),
+            "pictures_a_step": self._pictures_a_step(),
             "config": config_of(self.raw_model),
             "recipe": dataclasses.asdict(self.recipe),
         }
@@ -166,6 +167,9 @@ class Run:
         tensors, numbers = found
         if json.loads(json.dumps(config_of(self.raw_model))) != numbers["config"]:
             raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
+        before, now = numbers.get("pictures_a_step"), self._pictures_a_step()
+        if before not in (None, now):
+            self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
         self.step, self.measures = numbers["step"], numbers["measures"]
         for name, tensor in self._tensors().items():
             tensor.copy_(tensors[name])
@@ -180,6 +184,9 @@ class Run:
             training = Training.of(self.recipe, model, self.step, self.measures)
             save_card(folder, self.recipe.push_to or portable(str(folder)), training)
         return model
+
+    def _pictures_a_step(self) -> int:
+        return self.recipe.batch_size * self.recipe.accumulate * self.accelerator.num_processes
 
     def _check_finite(self, tensor: Tensor, name: str) -> None:
         if not tensor.isfinite().all():
