@@ -35,7 +35,7 @@ Work = Callable[..., Image.Image]  # picture, progress, in_place
 
 FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # that one picture may cause; torch's lack of memory is the last
 STOPS = (signal.SIGINT, signal.SIGTERM)
-# Threads that run already, of OpenMP for one, do not survive a fork; where a server of forks is to be had, it imports once for all.
+# A fork loses the threads that run already, of OpenMP for one: only a server without any may fork, which imports once for all.
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = ["restore.pipeline", "timm"]
 

@@ -186,7 +186,7 @@ class Run:
         return model
 
     def _pictures_a_step(self) -> int:
-        return self.recipe.batch_size * self.recipe.accumulate * self.accelerator.num_processes
+        return self.recipe.batch_size * self.recipe.accumulate * int(self.accelerator.num_processes)
 
     def _check_finite(self, tensor: Tensor, name: str) -> None:
         if not tensor.isfinite().all():
