@@ -16,6 +16,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train import colorize, denoise
+from train.card import TRAINING
 from train.recipe import Recipe
 
 
@@ -67,9 +68,11 @@ def main() -> None:
     parser.add_argument("--encoder-weights", default="", help="safetensors file; timm fetches them from the Hub otherwise")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduction"), help="runs already there are taken as they are")
     options = parser.parse_args()
-    for name in options.tables:
+    shown = {name: [epoch for epoch in TABLES[name].printed if epoch <= options.epochs] for name in options.tables}
+    if empty := [name for name, epochs in shown.items() if not epochs]:
+        parser.error(f"table {empty[0]} begins at {min(TABLES[empty[0]].printed)} epochs")
+    for name, epochs in shown.items():
         table = TABLES[name]
-        epochs = [epoch for epoch in table.printed if epoch <= options.epochs]
         measured = {}
         shared: dict[str, Any] = {
             "dataset": getattr(options, table.dataset),
@@ -82,8 +85,9 @@ def main() -> None:
         if table.script is colorize:
             shared["encoder_weights"] = options.encoder_weights
         for kind, recipe in recipes(table, shared).items():
-            folder = options.out / f"{name}-{kind}-{options.pictures}x{max(epochs)}"
-            if not (folder / "final").exists():
+            size = f"{options.pictures}x{max(epochs)}-{options.batch_size}-{options.mixed_precision}"
+            folder = options.out / f"{name}-{kind}-{size}"
+            if not (folder / "final" / TRAINING).exists():
                 table.script.main(dataclasses.replace(recipe, out=str(folder), resume=True))
             measured[kind] = psnr_by_step(folder)
         print(markdown(name, table, epochs, measured, options.pictures), flush=True)

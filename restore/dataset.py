@@ -33,7 +33,7 @@ from restore.images import WRITERS, Picture, encode_picture, open_picture, suffi
 PART_ROWS = 100  # a process that dies loses at most so many
 GROUP_BYTES = 32 << 20  # of pictures that are held before they are written
 ON_THE_HUB = "hf://datasets/"  # an output that begins so is a data set USER/NAME there
-CONFLICTS = (409, 412)  # another process has just committed
+PASSING = (409, 412, 429, 500, 502, 503, 504)  # another process has just committed, commits come too fast, the Hub is busy
 COMMIT_ATTEMPTS = 8
 
 
@@ -109,14 +109,24 @@ class HubDataset:
                     )
                     return
                 except HfHubHTTPError as error:
-                    if error.response.status_code not in CONFLICTS or attempt == COMMIT_ATTEMPTS:
+                    if error.response.status_code not in PASSING or attempt == COMMIT_ATTEMPTS:
                         raise
-                    time.sleep(attempt)
+                    time.sleep(_seconds_to_wait(error, attempt))
+
+
+def _seconds_to_wait(error: HfHubHTTPError, attempt: int) -> float:
+    """What the Hub asks for, as where it takes so many commits an hour; else a little longer at each attempt."""
+    asked = error.response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else float(attempt)
 
 
 def open_store(output: str) -> Store:
-    """The store that an output names: a folder, or hf://datasets/USER/NAME."""
-    return HubDataset(output.removeprefix(ON_THE_HUB)) if output.startswith(ON_THE_HUB) else Folder(Path(output))
+    """The store that an output names: a folder, or hf://datasets/USER/NAME. Raises DataError for another place on the Hub."""
+    if output.startswith(ON_THE_HUB):
+        return HubDataset(output.removeprefix(ON_THE_HUB))
+    if output.startswith("hf://"):
+        raise DataError(f"{output}: a data set on the Hub is {ON_THE_HUB}USER/NAME")
+    return Folder(Path(output))
 
 
 # What comes in
@@ -226,8 +236,8 @@ class Part:
         while self.next in self.restored:
             self.group.append(self.restored.pop(self.next))
             self.next += 1
-        if sum(table.nbytes for table in self.group) >= GROUP_BYTES:
-            self._write_group()
+            if sum(table.nbytes for table in self.group) >= GROUP_BYTES:  # by row, so that the order of arrival leaves no trace
+                self._write_group()
 
     def close(self) -> None:
         """Put the file into its place."""

@@ -151,8 +151,8 @@ def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: f
 def photo_mixture(clean: Tensor, generator: Generator | None = None) -> Tensor:
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
-    Half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest. A grey picture gets grey
-    noise half the time, as it would have on film.
+    Nearly half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest. A grey picture gets
+    grey noise half the time, as it would have on film.
     """
     kinds, weights = zip(*_PHOTO_KINDS, strict=True)
     device = _device(clean, generator)

@@ -1,6 +1,6 @@
 """Pictures of any size through the networks: `denoise`, `colorize`, `restore`, and the same on tensors.
 
-    denoise("noisy.jpg").save("clean.png")
+    save_picture(denoise("noisy.jpg"), "clean.jpg")
     colorize("grey.jpg", vividness=1.2, hints=[(120, 80, (200, 40, 40))])
     clean = denoise_tensor(noisy, strength=0.8)  # (B, 3, H, W)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archive import contents, save_network, save_pictures
@@ -110,6 +111,27 @@ def test_a_picture_that_cannot_be_fetched_fails_alone(monkeypatch: pytest.Monkey
     task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
     with pytest.raises(dataset.DataError, match=r"cannot read https://h/a\.png: TimeoutOnTheWayError"):
         task.read(dataset.Row(file=0, number=0, content=None, path="https://h/a.png"))
+
+
+def test_the_order_in_which_pictures_are_done_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "GROUP_BYTES", 100)
+    schema = Features({"image": Image(), "failure": Value("string")}).arrow_schema
+    files = []
+    for order in (range(6), reversed(range(6))):
+        store = dataset.Folder(tmp_path / str(len(files)))
+        part = dataset.Part(store.writing("part.parquet"), schema, "image", 0)
+        part.originals = {number: pa.table({"image": pa.array([None], schema.field(0).type)}) for number in range(6)}
+        for number in order:
+            part.add(number, {"bytes": bytes([number]) * 60, "path": None}, "")
+        part.close()
+        files.append(store.path / "part.parquet")
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert pq.read_metadata(files[0]).num_row_groups > 1
+
+
+def test_another_place_on_the_hub_is_refused() -> None:
+    with pytest.raises(dataset.DataError, match="hf://datasets/USER/NAME"):
+        dataset.open_store("hf://USER/RESTORED")
 
 
 def test_a_data_set_without_pictures_is_refused(tmp_path: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:

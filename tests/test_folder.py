@@ -110,13 +110,17 @@ def test_a_process_that_dies_costs_its_share_in_flight(
 def test_a_launcher_shares_it_out(
     launcher: list[str], album: Path, network: str, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
+    damaged = tmp_path / "damaged.png"  # the failure of one process is no reason for the launcher to end the others
+    damaged.write_bytes(b"not a picture")
+    output = tmp_path / "results"
     command = [sys.executable, "-m", *launcher, "-m", "restore"]
-    command += ["denoise", str(album), "-o", str(tmp_path), "--model", network, "--processes", "1"]
+    command += ["denoise", str(album), str(damaged), "-o", str(output), "--model", network, "--processes", "1"]
     finished = subprocess.run(  # noqa: S603  # our own words
         command, check=True, capture_output=True, timeout=120, env=os.environ | {"ACCELERATE_USE_CPU": "true"}
     )
-    assert finished.stderr.count(b" done, 0 skipped, 0 failed") == PROCESSES
-    assert contents(tmp_path) == undisturbed
+    assert finished.stderr.count(b" done, 0 skipped, 0 failed") == PROCESSES - 1
+    assert finished.stderr.count(b" done, 0 skipped, 1 failed") == 1
+    assert contents(output / album.name) == undisturbed
 
 
 def test_shares_are_disjoint_and_complete() -> None:

@@ -38,7 +38,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "train": "",
     "train.data": "train.recipe",
     "train.losses": "restore",
-    "train.recipe": "",
+    "train.recipe": "restore.models.hub",
     "train.checkpoint": "train.recipe",
     "train.results": "",
     "train.loop": "restore train.data train.recipe train.checkpoint train.card train.publish",

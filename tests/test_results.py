@@ -12,13 +12,18 @@ from PIL import Image
 from benchmarks.quality import beside_known
 from restore.models.hub import WEIGHTS, bundled
 from train import results
-from train.evaluate import cbsd68_table, identifier, with_peers
+from train.evaluate import cbsd68_table, identifier, split_batches, weights_checksum, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
     readme = results.README.read_text()
     assert results.read()
     assert results.with_tables(readme, list(results.read().values())) == readme
+
+
+def test_each_figure_is_that_of_the_weights_that_are_bundled() -> None:
+    for table in results.read().values():
+        assert table.weights == weights_checksum(table.model), f"measure {table.model} again: train.evaluate"
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -43,6 +48,17 @@ def test_a_set_has_its_id_whatever_the_name_of_its_copy(tmp_path: Path) -> None:
     assert identifier("cifar10", str(copy)) == identifier("cifar10", "uoft-cs/cifar10") == "uoft-cs/cifar10"
     assert identifier("photo", "User/Photos") == "User/Photos"
     assert identifier("photo", str(copy)) == "photos-of-1931"
+
+
+def test_a_folder_of_several_sizes_is_measured_without_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "validation").mkdir()
+    for name, size in (("a", (8, 6)), ("b", (8, 6)), ("d", (5, 7))):
+        Image.new("RGB", size, "red").save(tmp_path / f"validation/{name}.png")
+    Image.new("L", (8, 6)).save(tmp_path / "validation/c.png")
+    Image.new("RGB", (8, 6)).save(tmp_path / "train/a.png")
+    assert [tuple(batch.shape) for batch in split_batches(str(tmp_path), 10)] == [(2, 3, 6, 8), (1, 3, 7, 5)]
+    assert "picture 2 is left out: grey" in capsys.readouterr().err
 
 
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from small_training import RECIPE, SIDE, TINY, StoppedError, train, write_folder
 from torch import Generator, nn
 
-from restore.models.colorizer import Colorizer
+from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
 from train.card import CARD, Training, command, eval_results, portable, save_card
 from train.loop import Ema, learning_rate, seed_of, steps_of
-from train.recipe import Recipe, TrainingError, comments, parse
+from train.recipe import Recipe, TrainingError, comments, parse, run
 from train.results import Table
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +86,28 @@ def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
     task = colorize.ColorizeTask(recipe, model)
     task.loss(model, torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0)), Generator().manual_seed(0)).backward()
     assert not [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+
+
+@pytest.mark.parametrize("side", [32, 33, 50])
+def test_a_colour_that_is_right_everywhere_has_no_error_whatever_the_size(side: int) -> None:
+    network = Colorizer(widths=(8, 16, 32), depths=(1, 1, 1), bins=False, hints=False, shuffle=2)
+    lightness = torch.full((1, 1, side, side), 50.0)
+    prediction = torch.full_like(network(lightness, vividness=None), 0.3)
+    right = AB_SCALE * prediction[:1, :, :1, :1].tanh().expand(1, 2, side, side)
+    assert colorize.color_loss(network, prediction, right, 1.0).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("script", [colorize, denoise])
+def test_weights_that_cannot_be_had_end_in_one_line(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", "--init", "denoiser-phto"])
+    with pytest.raises(SystemExit, match="error: --init: denoiser-phto is neither a bundled name"):
+        run(lambda recipe: script.build(recipe), script.RECIPES)
+
+
+def test_init_holds_the_network_that_is_asked_for(tmp_path: Path) -> None:
+    Denoiser(widths=(8, 16), depths=(1, 1)).save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match="does not hold the paper network"):
+        denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), network="paper"))
 
 
 def create_without_download(create: Any) -> Any:

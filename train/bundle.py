@@ -37,15 +37,15 @@ def averaged_model(run: Path) -> tuple[HubModel, Training]:
 def bundle(run: Path, name: str) -> Path:
     """Write the weights of `run` to restore/weights/`name`."""
     model, training = averaged_model(run)
+    size = sum(tensor.numel() for tensor in model.state_dict().values()) * torch.float16.itemsize
+    if size > LARGEST:
+        raise SystemExit(f"{name} would have {size:,} bytes, over {LARGEST:,}")
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.float16).save_pretrained(folder)
-    save_card(folder, name, training)
-    weights = folder / SAFETENSORS
-    weights.chmod(0o644)  # safetensors makes its files private
-    if weights.stat().st_size > LARGEST:
-        raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes, over {LARGEST:,}")
+    (folder / SAFETENSORS).chmod(0o644)  # safetensors makes its files private
     write_checksums()
+    save_card(folder, name, training)
     return folder
 
 

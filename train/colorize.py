@@ -18,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/c
 
 from restore.color import grey, lab_to_rgb, rgb_to_lab
 from restore.metrics import mse, psnr_of_mse
+from restore.models.blocks import pad_to_multiple
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
 from train.data import open_pictures
 from train.loop import fit
 from train.losses import bin_cross_entropy, paper_color
-from train.recipe import Recipe, TrainingError, run
+from train.recipe import Recipe, TrainingError, initial, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +115,9 @@ def build(recipe: ColorizeRecipe) -> Colorizer:
     """
     model = Colorizer(**NETWORKS[recipe.network])
     if recipe.init:
+        weights = initial(Colorizer, recipe).state_dict()
         try:
-            model.load_state_dict(Colorizer.from_pretrained(recipe.init).state_dict())
+            model.load_state_dict(weights)
         except RuntimeError as error:
             raise TrainingError(f"the weights of {recipe.init} are not those of a {recipe.network} network") from error
     if isinstance(model.encoder, Backbone):
@@ -146,10 +148,7 @@ def pretrained(recipe: ColorizeRecipe, body: nn.Module) -> dict[str, Tensor]:
 
 def color_loss(network: Colorizer, prediction: Tensor, ab: Tensor, mean_weight: float) -> Tensor:
     """The loss of a prediction (B, C, h, w) against the true ab (B, 2, H, W) in Lab units, at the prediction's resolution."""
-    ab = F.pad(
-        ab, (0, prediction.shape[-1] * network.stride - ab.shape[-1], 0, prediction.shape[-2] * network.stride - ab.shape[-2])
-    )
-    ab = F.avg_pool2d(ab, network.stride)
+    ab = F.avg_pool2d(pad_to_multiple(ab, network.size_multiple), network.stride)
     if len(network.bin_centers) == 0:
         return paper_color(torch.tanh(prediction), ab / AB_SCALE)
     entropy = bin_cross_entropy(prediction, ab, network.bin_centers)

@@ -32,6 +32,15 @@ HELD_OUT = 0.05  # share of a data set without a validation split
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
 SHUFFLED = 2_000  # pictures of a stream that are held to draw from
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+)  # no other of Pillow's readers, such as EPS's, which runs a program
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")
 
 
@@ -123,7 +132,7 @@ def decode(record: Record, resize: int = 0) -> Pixels:
     The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
     try:
-        with PILImage.open(io.BytesIO(_contents(record))) as image:
+        with PILImage.open(io.BytesIO(_contents(record)), formats=FORMATS) as image:
             mode, picture = image.mode, image.convert("RGB")
     except (*UNREADABLE, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
@@ -141,9 +150,12 @@ def _contents(record: Record) -> bytes:
         raise ValueError("missing")
     if isinstance(record["bytes"], bytes):
         return record["bytes"]
-    with fsspec.open(record["path"], "rb") as file:
-        contents: bytes = file.read()
-        return contents
+    try:
+        with fsspec.open(record["path"], "rb") as file:
+            contents: bytes = file.read()
+    except Exception as error:  # each of fsspec's file systems has exceptions of its own
+        raise DataError(f"cannot be read: {error}") from error
+    return contents
 
 
 @dataclasses.dataclass(frozen=True)

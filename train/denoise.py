@@ -19,9 +19,9 @@ from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
 from restore.noise import MIXTURES, gaussian
 from train.data import open_pictures
-from train.loop import fit
+from train.loop import config_of, fit
 from train.losses import charbonnier, log_mse
-from train.recipe import Recipe, TrainingError, run
+from train.recipe import Recipe, TrainingError, initial, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class DenoiseRecipe(Recipe):
     script: ClassVar[str] = "train/denoise.py"
 
     noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"  # that the pictures get
-    network: Literal["shipped", "paper"] = "shipped"  # the one of the bundled weights, or the paper's
+    network: Literal["shipped", "paper"] = "shipped"  # the bundled photo denoiser's, or the paper's
     loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # against the clean picture
     grey_share: float = 0.0  # of the pictures are made grey before they get noise
     grow: bool = False  # train `network`, beginning as the shallower one of init; otherwise init's own network is trained
@@ -103,22 +103,26 @@ def main(recipe: DenoiseRecipe) -> None:
 
 def build(recipe: DenoiseRecipe) -> Denoiser:
     """The recipe's network, new, or else that of `init`; where it is to grow, the former with the weights of the latter."""
-    if recipe.init and not recipe.grow:
-        return Denoiser.from_pretrained(recipe.init)
     model = Denoiser(**NETWORKS[recipe.network])
-    if recipe.init:
-        grow(model, recipe.init)
-    elif recipe.grow:
-        raise TrainingError("--grow needs the weights to grow from: --init")
-    return model
+    if not recipe.init:
+        if recipe.grow:
+            raise TrainingError("--grow needs the weights to grow from: --init")
+        return model
+    start = initial(Denoiser, recipe)
+    if recipe.grow:
+        grow(model, start)
+        return model
+    if recipe.network != "shipped" and config_of(start) != config_of(model):
+        raise TrainingError(f"{recipe.init} does not hold the {recipe.network} network")
+    return start
 
 
-def grow(model: Denoiser, init: str) -> None:
+def grow(model: Denoiser, start: Denoiser) -> None:
     """Give `model` the weights of a shallower network; its other blocks begin as the identity (Net2Net, Chen et al., 2016).
 
-    Raises TrainingError where the weights of `init` are not those of such a network.
+    Raises TrainingError where `start` is not such a network.
     """
-    weights = Denoiser.from_pretrained(init).state_dict()
+    weights = start.state_dict()
     for name, block in model.named_modules():
         if isinstance(block, ResidualBlock) and f"{name}.conv1.weight" not in weights:
             block.become_identity()
@@ -126,7 +130,7 @@ def grow(model: Denoiser, init: str) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise TrainingError(f"the network of {init} is not a shallower one of the same widths") from error
+        raise TrainingError("the network of --init is not a shallower one of the same widths") from error
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ peers are those that `python -m benchmarks.quality` has put in docs/peers.json.
 
 import argparse
 import dataclasses
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from datasets import Image
 from torch import Generator, Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python train/evaluate.py` puts only train/ on the path
@@ -24,10 +24,11 @@ from restore.images import open_picture
 from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
+from restore.models.hub import SAFETENSORS, WEIGHTS
 from restore.noise import gaussian, paper_mixture
 from restore.pipeline import estimate_sigma
 from train import results
-from train.data import decode, open_splits, to_float
+from train.data import DataError, decode, open_splits, to_float
 from train.results import Row, Table
 
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
@@ -81,11 +82,25 @@ def folder_pictures(folder: Path) -> Iterator[Tensor]:
 
 
 def split_batches(dataset: str, limit: int, batch_size: int = 100) -> Iterator[Tensor]:
-    """The first `limit` pictures of a data set's validation or test split, (B, 3, H, W)."""
+    """The first `limit` pictures of a data set's validation or test split, (B, 3, H, W).
+
+    Of a set without one they are from the twentieth that training holds out. Neighbours of one size share a batch. Pictures that
+    are corrupt or grey are left out and named.
+    """
     _, split = open_splits(dataset)
-    split = split.cast_column("image", Image(decode=False)).select(range(min(limit, len(split))))
-    for batch in split.iter(batch_size):
-        yield to_float([torch.from_numpy(decode(record).copy()).permute(2, 0, 1) for record in batch["image"]])
+    batch: list[Tensor] = []
+    for index in range(min(limit, len(split))):
+        try:
+            picture = torch.from_numpy(decode(split[index]["image"]).copy()).permute(2, 0, 1)
+        except DataError as error:
+            print(f"{dataset}: picture {index} is left out: {error}", file=sys.stderr)
+            continue
+        if batch and (len(batch) == batch_size or batch[0].shape != picture.shape):
+            yield to_float(batch)
+            batch = []
+        batch.append(picture)
+    if batch:
+        yield to_float(batch)
 
 
 def colour_batches(dataset: str, limit: int) -> Iterator[Tensor]:
@@ -97,6 +112,11 @@ def colour_batches(dataset: str, limit: int) -> Iterator[Tensor]:
         has_colour = (rgb != rgb[:, :1]).flatten(1).any(1)
         if has_colour.any():
             yield rgb[has_colour]
+
+
+def weights_checksum(name: str) -> str:
+    """SHA-256 of bundled weights."""
+    return hashlib.sha256((WEIGHTS / name / SAFETENSORS).read_bytes()).hexdigest()
 
 
 def denoising_table(name: str, model: str, dataset: str, caption: str, methods: Mapping[str, Method], pairs: Pairs) -> Table:
@@ -274,11 +294,9 @@ def main() -> None:
     arguments.add_argument("--photo", help="Hub id or folder of colour photographs")
     arguments.add_argument("--out", type=Path, default=results.RESULTS)
     options = arguments.parse_args()
-    tables = []
     for table in measure(options):
         print(table.markdown(), end="\n\n", flush=True)
-        tables.append(table)
-    results.write(tables, options.out)
+        results.write([dataclasses.replace(table, weights=weights_checksum(table.model))], options.out)
     if options.out == results.RESULTS:
         results.README.write_text(results.with_tables(results.README.read_text(), list(results.read().values())))
 

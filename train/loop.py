@@ -170,8 +170,11 @@ class Run:
         before, now = numbers.get("pictures_a_step"), self._pictures_a_step()
         if before not in (None, now):
             self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
+        own = self._tensors()
+        if own.keys() != tensors.keys():
+            raise CheckpointError(f"{self.folder} holds the checkpoint of a run that trained other layers, or kept no average")
         self.step, self.measures = numbers["step"], numbers["measures"]
-        for name, tensor in self._tensors().items():
+        for name, tensor in own.items():
             tensor.copy_(tensors[name])
         if self.accelerator.scaler is not None and numbers["scaler"]:
             self.accelerator.scaler.load_state_dict(numbers["scaler"])

@@ -7,6 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
+from huggingface_hub.errors import HfHubHTTPError
+
+from restore.models.hub import HubModel, WeightsError
+
 
 class TrainingError(RuntimeError):
     """What stops a run for a reason that its user can mend; the message is one line and names it."""
@@ -48,6 +52,15 @@ class Recipe:
 
 
 R = TypeVar("R", bound=Recipe)
+M = TypeVar("M", bound=HubModel)
+
+
+def initial(kind: type[M], recipe: Recipe) -> M:
+    """The network with the weights of the recipe's `init`. Raises TrainingError where they cannot be had."""
+    try:
+        return kind.from_pretrained(recipe.init)
+    except (WeightsError, HfHubHTTPError, OSError) as error:
+        raise TrainingError(f"--init: {' '.join(str(error).split())}") from error
 
 
 def parse(named: Mapping[str, R], argv: list[str] | None = None) -> R:

@@ -21,6 +21,7 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    weights: str = ""  # SHA-256 of the file of those weights, so that figures of others are not taken for theirs
 
     def markdown(self) -> str:
         """The table as Markdown, numbers to two decimals."""

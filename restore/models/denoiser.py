@@ -21,7 +21,7 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
         depths: residual blocks at each scale, in the encoder and again in the decoder.
         shuffle: side of the pixel blocks folded into channels before the first convolution (1 keeps full resolution).
         stem_kernel: side of the first convolution, odd.
-        norm: "none", "batch" or "group".
+        norm: "none", "batch", or "group", with which tiles of a picture do not agree with the whole.
         down, up: "conv" for learned resampling; "max" and "nearest" as in the paper.
         skips: add the encoder's features in the decoder.
         residual: predict the noise and subtract it (DnCNN, Zhang et al., 2017) rather than the picture.
