@@ -1,6 +1,8 @@
 """Photo Restorer in the browser: `python app.py`, then http://127.0.0.1:7860. One function a button, one builder a tab."""
 
+import atexit
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
 
 TITLE = "Photo Restorer"
 PROGRESS = gr.Progress()
+LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}  # an event of the page's own
 
 OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
 NAME_TAB = """() => {
@@ -99,25 +102,25 @@ async def add_noise(
     photons: float,
     quality: float,
     radius: float,
-    seed: float,
+    seed: float | None,
     progress: gr.Progress = PROGRESS,
 ) -> Result:
     """Spoil a clean photo on purpose, always in the same way for the same seed; each kind reads its own settings."""
     settings = NoiseSettings(sigma, percent, photons, int(quality), radius)
-    return await run_job(later.job("work.add_noise", photo, kind, settings, int(seed)), request, progress)
+    return await run_job(later.job("work.add_noise", photo, kind, settings, int(seed or 0)), request, progress)
 
 
 async def compare_methods(
     request: gr.Request,
     examples: list[str],
     sigma: float,
-    seed: float,
+    seed: float | None,
     photos: list[str] | None = None,
     progress: gr.Progress = PROGRESS,
 ) -> Comparison:
     """Add noise to photos and take it off in several ways; take their colours and bring them back. All with PSNR."""
     paths = chosen_paths(examples, photos)
-    return await run_job(later.job("compare.compare", paths, sigma, int(seed)), request, progress)
+    return await run_job(later.job("compare.compare", paths, sigma, int(seed or 0)), request, progress)
 
 
 async def run_batch(request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS) -> Batch:
@@ -126,11 +129,15 @@ async def run_batch(request: gr.Request, photos: list[str], task: str, suffix: s
 
 
 async def plot_curve(
-    request: gr.Request, examples: list[str], seed: float, photos: list[str] | None = None, progress: gr.Progress = PROGRESS
+    request: gr.Request,
+    examples: list[str],
+    seed: float | None,
+    photos: list[str] | None = None,
+    progress: gr.Progress = PROGRESS,
 ) -> Any:
     """PSNR against the noise level, for the first of the photos."""
     paths = chosen_paths(examples, photos)
-    points = await run_job(later.job("compare.noise_curve", paths, int(seed)), request, progress)
+    points = await run_job(later.job("compare.noise_curve", paths, int(seed or 0)), request, progress)
     return pandas.DataFrame(points, columns=list(choices.CURVE_COLUMNS))
 
 
@@ -142,28 +149,37 @@ def chosen_paths(examples: list[str], photos: list[str] | None) -> list[str]:
 # What happens without a button, or beside it
 
 
-def carry_over(photo: str | None, noisy: str | None) -> tuple[str, str, gr.Tabs]:
+def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, gr.Tabs]:
     """Hand the noisy photo and its clean original to the Denoise tab, and open it."""
-    if not photo or not noisy:
+    if not pair:
         raise gr.Error("Add noise to a photo first, then denoise it.", title="Nothing to denoise yet", print_exception=False)
-    return noisy, photo, gr.Tabs(selected="denoise")
+    clean, noisy = pair
+    return noisy, clean, gr.Tabs(selected="denoise")
 
 
-async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas | tuple[None, None]:
-    """Make the brush's copy of the photo, once there is one."""
+async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas | tuple[Any, ...]:
+    """Make the brush's copy of the photo, once there is one; no colour is on it yet."""
     if photo is None:
-        return None, None
+        return [], None, None
     return await run_job(later.job("brush.open_canvas", photo), request, progress)
 
 
 def place_color(base: Base | None, hints: list[Any], color: str, click: gr.SelectData) -> tuple[str | None, list[Any]]:
     """Put a colour where the visitor has clicked."""
-    return redraw(base, later.brush.add_mark(hints, base, *click.index, color) if base else hints)
+    if base is None:  # the server keeps it for the latest visitors only
+        raise gr.Error("Please upload the photo again: it is no longer here.", print_exception=False)
+    try:
+        return redraw(base, later.brush.add_mark(hints, base, *click.index, color))
+    except ValueError as error:
+        raise gr.Error(str(error)[:1].upper() + str(error)[1:], print_exception=False) from None
 
 
 def redraw(base: Base | None, hints: list[Any]) -> tuple[str | None, list[Any]]:
     """The canvas with these hints on it."""
-    return (later.brush.draw_marks(base, hints), hints) if base else (None, [])
+    try:
+        return (later.brush.draw_marks(base, hints), hints) if base else (None, [])
+    except ValueError as error:
+        raise gr.Error(str(error)[:1].upper() + str(error)[1:], print_exception=False) from None
 
 
 def show_settings(kind: str) -> list[gr.Slider]:
@@ -198,6 +214,11 @@ def photo_input(label: str, **options: Any) -> gr.Image:
     return box
 
 
+def both_paths(payload: Any) -> tuple[str, str] | None:
+    """The files that a slider shows."""
+    return (payload.root[0].path, payload.root[1].path) if payload and payload.root and all(payload.root) else None
+
+
 def build_output() -> Output:
     """Build the right half of a tab."""
     pair = gr.ImageSlider(
@@ -210,6 +231,7 @@ def build_output() -> Output:
         buttons=["fullscreen"],
         elem_classes="result",
     )
+    pair.preprocess = both_paths  # type: ignore[method-assign]  # as in photo_input
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
         jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
@@ -230,7 +252,7 @@ def example_strip(thumbnails: list[Path], choose: Callable[[Path], Any], outputs
     def load(click: gr.EventData) -> Any:
         return choose(EXAMPLES[click.index].path)
 
-    strip.click(load, None, outputs, queue=False, api_visibility="private", show_progress="hidden")
+    strip.click(load, None, outputs, **LIGHT)
 
 
 def wire(
@@ -243,7 +265,7 @@ def wire(
     *onward: gr.Button,
 ) -> None:
     """Let a button run its job, one at a time over all tabs, and open the downloads and what comes next when it has succeeded."""
-    button.click(None, js=SHOW_RESULT, queue=False)
+    announce(button, cancel)
     event = button.click(
         function,
         inputs,
@@ -254,7 +276,21 @@ def wire(
         show_progress_on=[outputs.pair],
     )
     open_when_done(event, [outputs.png, outputs.jpeg, *onward])
-    cancel.click(None, cancels=[event], queue=False)
+    let_cancel(cancel, event)
+
+
+def announce(button: gr.Button, cancel: gr.Button) -> None:
+    """Before the work of a button begins: bring its result into sight, and open Cancel; what a click calls goes in turn."""
+    button.click(None, js=SHOW_RESULT, queue=False)
+    button.click(lambda: gr.Button(interactive=True), None, cancel, **LIGHT)
+
+
+def let_cancel(cancel: gr.Button, *events: Dependency) -> None:
+    """Let a button stop these events, and close it when the first of them, which `announce` went before, has ended."""
+    for ended in (events[0].then, events[0].failure):  # an error calls the second alone, all else the first
+        ended(lambda: gr.Button(interactive=False), None, cancel, **LIGHT)
+    cancel.click(None, cancels=list(events), queue=False)
+    cancel.click(lambda: gr.Info("Cancelled."), None, None, api_visibility="private", show_progress="hidden")
 
 
 def open_when_done(event: Dependency, buttons: list[gr.Button | gr.DownloadButton]) -> None:
@@ -262,9 +298,7 @@ def open_when_done(event: Dependency, buttons: list[gr.Button | gr.DownloadButto
     event.success(
         lambda: {button: gr.update(interactive=True) for button in buttons},
         outputs=buttons,
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
+        **LIGHT,
     )
 
 
@@ -272,7 +306,7 @@ def build_buttons(label: str) -> tuple[gr.Button, gr.Button]:
     """The one button that matters, and the way back."""
     with gr.Row(elem_classes="actions"):
         button = gr.Button(label, variant="primary", scale=3)
-        cancel = gr.Button("Cancel", variant="secondary", scale=1, min_width=96, elem_classes="quiet")
+        cancel = gr.Button("Cancel", variant="secondary", scale=1, min_width=96, elem_classes="quiet", interactive=False)
     return button, cancel
 
 
@@ -326,6 +360,7 @@ def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
         with gr.Column(scale=7, min_width=300):
             output = build_output()
     wire(button, cancel, denoise, "denoise", [photo, model, strength, ensemble, original], output)
+    photo.upload(lambda: None, None, original, **LIGHT)  # it was another's
     return photo, original
 
 
@@ -360,13 +395,18 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         with gr.Row():
             undo = gr.Button("Undo", size="md", min_width=100)
             clear = gr.Button("Clear", size="md", min_width=100)
-    light: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    photo.change(lambda: ([], None, None), None, [hints, canvas, base], **light).then(
-        open_canvas, photo, [canvas, base], api_visibility="private", concurrency_id="work", show_progress_on=[canvas]
+    photo.change(lambda: ([], None, None), None, [hints, canvas, base], **LIGHT).then(
+        open_canvas,
+        photo,
+        [hints, canvas, base],
+        api_visibility="private",
+        concurrency_id="work",
+        show_progress_on=[canvas],
+        trigger_mode="always_last",  # the photo may change while this waits for its turn
     )
-    canvas.select(place_color, [base, hints, color], [canvas, hints], **light)
-    undo.click(lambda base, hints: redraw(base, hints[:-1]), [base, hints], [canvas, hints], **light)
-    clear.click(lambda base, _: redraw(base, []), [base, hints], [canvas, hints], **light)
+    canvas.select(place_color, [base, hints, color], [canvas, hints], **LIGHT)
+    undo.click(lambda base, hints: redraw(base, hints[:-1]), [base, hints], [canvas, hints], **LIGHT)
+    clear.click(lambda base, _: redraw(base, []), [base, hints], [canvas, hints], **LIGHT)
     return hints
 
 
@@ -388,8 +428,8 @@ def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.I
             output = build_output()
             onward = gr.Button("Denoise this", variant="primary", interactive=False)
     wire(button, cancel, add_noise, "add_noise", [photo, kind, *sliders, seed], output, onward)
-    kind.change(show_settings, kind, sliders, queue=False, api_visibility="private", show_progress="hidden")
-    onward.click(carry_over, [photo, output.png], [*denoise_boxes, tabs], api_visibility="private").success(None, js=SHOW_TOP)
+    kind.change(show_settings, kind, sliders, **LIGHT)
+    onward.click(carry_over, output.pair, [*denoise_boxes, tabs], api_visibility="private").success(None, js=SHOW_TOP)
 
 
 def build_gallery() -> None:
@@ -401,7 +441,12 @@ def build_gallery() -> None:
         with gr.Column(scale=5, min_width=280):
             titles = [example.title for example in EXAMPLES]
             examples = gr.CheckboxGroup(titles, value=titles[:1], label="Examples")
-            photos = gr.File(label="Your own photos", file_count="multiple", file_types=list(choices.UPLOADS), height=140)
+            photos = gr.File(
+                label=f"Your own photos, {choices.MAX_PHOTOS} in all at most",
+                file_count="multiple",
+                file_types=list(choices.UPLOADS),
+                height=140,
+            )
         with gr.Column(scale=7, min_width=280):
             sigma = gr.Slider(5, 75, 25, step=5, label="Noise level (sigma, of 255)")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
@@ -424,7 +469,7 @@ def build_gallery() -> None:
         interactive=False,
     )
     download = gr.DownloadButton("Download CSV", interactive=False, size="md")
-    button.click(None, js=SHOW_RESULT, queue=False)
+    announce(button, cancel)
     event = button.click(
         compare_methods,
         [examples, sigma, seed, photos],
@@ -447,12 +492,13 @@ def build_gallery() -> None:
         concurrency_id="work",
         concurrency_limit=1,
     )
-    cancel.click(None, cancels=[event, plot], queue=False)
+    let_cancel(cancel, event, plot)
 
 
 def build_batch() -> None:
     gr.Markdown(
-        f"Up to {choices.MAX_FILES} photos, or a ZIP of them, come back as one ZIP. Files that fail are named.",
+        f"Up to {choices.MAX_FILES} photos, or a ZIP of them, {server.MAX_UPLOAD_BYTES >> 20} MB in all, come back as one ZIP. "
+        "Files that fail are named.",
         elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
@@ -471,7 +517,7 @@ def build_batch() -> None:
                 column_widths=["36%", "41%", "23%"],
                 wrap=True,
             )
-    button.click(None, js=SHOW_RESULT, queue=False)
+    announce(button, cancel)
     event = button.click(
         run_batch,
         [photos, task, suffix],
@@ -481,7 +527,7 @@ def build_batch() -> None:
         concurrency_limit=1,
         show_progress_on=[table],
     )
-    cancel.click(None, cancels=[event], queue=False)
+    let_cancel(cancel, event)
 
 
 def build_about() -> None:
@@ -511,7 +557,8 @@ def tab(title: str, name: str) -> gr.Tab:
 
 def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
     """The whole page, for at most so many waiting visitors."""
-    thumbnails = Path(tempfile.gettempdir(), "photo-restorer-thumbnails")
+    thumbnails = Path(tempfile.mkdtemp(prefix="photo-restorer-thumbnails-"))
+    atexit.register(shutil.rmtree, thumbnails, ignore_errors=True)
     colored, grey = write_thumbnails(thumbnails)
     gr.set_static_paths([thumbnails, EXAMPLES[0].path.parent])
     page: gr.Blocks

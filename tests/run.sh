@@ -31,6 +31,7 @@ raise SystemExit(not path.exists())'
 
 install_chromium() {
     "$venv/bin/playwright" install --with-deps chromium && return
+    "$venv/bin/playwright" install chromium && return  # a desktop has the libraries
     command -v apt-get >/dev/null || return
     as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y chromium
 }

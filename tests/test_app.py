@@ -25,7 +25,7 @@ from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
 from restore.images import Picture
-from web import batch, choices, jobs, server, work
+from web import batch, brush, choices, jobs, server, work
 from web.examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -209,6 +209,43 @@ def test_a_bad_zip_costs_a_batch_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(cause in result for cause, result in zip(causes, results, strict=True)), results
 
 
+def test_what_a_batch_has_done_in_time_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(picture: Picture, progress: choices.Report) -> Image.Image:
+        progress(0.0)
+        return picture.to_pil(picture.rgb)
+
+    def report(fraction: float) -> None:
+        if fraction > 0.5:
+            raise choices.TooSlowError(600)
+
+    monkeypatch.setitem(batch.TASKS, "denoise", slow)
+    archive, rows = batch.run_batch([str(CAR)] * 4, "denoise", ".png", report)
+    assert [row[1] for row in rows] == ["car.png", "car-2.png", "car-3.png", "Not done: the limit is 10 minutes"]
+    with zipfile.ZipFile(str(archive)) as file:
+        assert file.namelist() == ["car.png", "car-2.png", "car-3.png"]
+
+
+@pytest.mark.parametrize("size", [(1000, 3000), (3000, 1000), (300, 200)])
+def test_a_colour_lands_where_the_brush_was(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("L", size).save(tmp_path / "photo.png")
+    hints, _, base = brush.open_canvas(str(tmp_path / "photo.png"), lambda _: None)
+    corners = [(0, 0), (base.shown[0] - 1, base.shown[1] - 1)]
+    for x, y in corners:
+        hints = brush.add_mark(hints, base, x, y, "#ff0000")
+    assert hints[0] == [0, 0, "#ff0000"]
+    assert all(0 <= full - 1 - at <= full / shown for at, full, shown in zip(hints[1], size, base.shown, strict=False))
+    with Image.open(brush.draw_marks(base, hints)) as drawn:
+        assert all(drawn.getpixel(corner) == (255, 0, 0) for corner in corners)
+
+
+def test_the_brush_tells_its_limits(tmp_path: Path) -> None:
+    base = choices.Base(str(tmp_path / "swept.png"), (10, 10), (20, 20))
+    with pytest.raises(ValueError, match="200 colours are the most"):
+        brush.add_mark([[0, 0, "#ff0000"]] * 200, base, 1, 1, "#ff0000")
+    with pytest.raises(ValueError, match="was deleted"):
+        brush.draw_marks(base, [])
+
+
 def test_a_long_name_in_a_zip_is_cut_between_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(batch.TASKS, "denoise", unchanged)
     ((_, result, _),) = run_batch(zipped(tmp_path / "a.zip", "\N{FILM FRAMES}\N{VARIATION SELECTOR-16}" * 60 + ".png"))
@@ -386,7 +423,7 @@ def test_a_full_disk_takes_no_uploads(address: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     "path",
-    ["/gradio_api/file=/etc/passwd", "/gradio_api/file=http://127.0.0.1/", "/gradio_api/proxy=http://x/", "/monitoring/summary"],
+    ["/gradio_api/file=/etc/passwd", *(f"{prefix}127.0.0.1" for prefix in server.CLOSED)],
 )
 def test_closed_doors(address: str, path: str) -> None:
     assert httpx.get(address + path).status_code == 403

@@ -163,11 +163,60 @@ def test_the_brush_places_and_takes_back_a_colour(context: BrowserContext, addre
     before = canvas.get_attribute("src")
     canvas.click(position={"x": 60, "y": 60})
     expect(canvas).not_to_have_attribute("src", str(before), timeout=SECONDS)
-    marked = canvas.get_attribute("src")
-    press(page, "Undo")
-    expect(canvas).not_to_have_attribute("src", str(marked), timeout=SECONDS)
     press(page, "Colorize")
     read_score(page, "Time")
+    hinted = Image.open(download(page, "Download PNG")).convert("RGB")
+    marked = canvas.get_attribute("src")
+    opened(page).get_by_text("Undo", exact=True).click()
+    expect(canvas).not_to_have_attribute("src", str(marked), timeout=SECONDS)
+    result = opened(page).locator(".result img").last
+    before = result.get_attribute("src")
+    press(page, "Colorize")
+    expect(result).not_to_have_attribute("src", str(before), timeout=SECONDS)
+    plain = Image.open(download(page, "Download PNG")).convert("RGB")
+    box = canvas.evaluate("image => [image.width, image.height]")
+    place = (round(60 * plain.width / box[0]), round(60 * plain.height / box[1]))
+    redness = [picture.getpixel(place)[0] - picture.getpixel(place)[2] for picture in (hinted, plain)]
+    assert redness[0] > redness[1] + 20
+
+
+def test_noise_is_carried_over_from_the_photo_that_got_it(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "noise")
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Add noise")
+    read_score(page, "PSNR")
+    page.get_by_role("button", name="Example: Town").locator("visible=true").click()
+    expect(opened(page).locator("img[src*='town.png']").first).to_be_visible(timeout=SECONDS)
+    press(page, "Denoise this")
+    expect(page.locator("#denoise-original img[src*='car']").first).to_be_visible(timeout=SECONDS)
+
+
+def test_an_upload_takes_the_place_of_an_example_and_of_its_original(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "denoise")
+    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
+    expect(page.locator("#denoise-original img").first).to_be_visible(timeout=SECONDS)
+    page.locator("#denoise-photo").get_by_role("button", name="Remove Image").click()
+    upload(page.locator("#denoise-photo"), CAR)
+    expect(page.locator("#denoise-original img")).to_have_count(0, timeout=SECONDS)
+
+
+def test_cancel_is_open_while_there_is_something_to_cancel(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "denoise")
+    cancel = opened(page).get_by_role("button", name="Cancel")
+    expect(cancel).to_be_disabled()
+    press(page, "Denoise")  # of nothing, which fails
+    expect(page.get_by_text("There is no photo yet")).to_be_visible(timeout=SECONDS)
+    expect(cancel).to_be_disabled()
+    upload(page.locator("#denoise-photo"), CAR)
+    opened(page).get_by_text("Settings").click()
+    opened(page).get_by_label("Self-ensemble").check()
+    press(page, "Denoise")
+    expect(cancel).to_be_enabled(timeout=SECONDS)
+    cancel.click()
+    expect(page.get_by_text("Cancelled.")).to_be_visible(timeout=SECONDS)
+    expect(cancel).to_be_disabled(timeout=SECONDS)
+    expect(opened(page).get_by_role("button", name="Download PNG")).to_be_disabled()
 
 
 def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -> None:

@@ -75,9 +75,11 @@ def test_peers_stand_beside_ours_on_the_same_set_alone() -> None:
     peers = dataclasses.replace(ours, rows=(("BM3D", 2.0, 2.0),))
     table = with_peers(ours, {ours.name: peers})
     assert [row[0] for row in table.rows] == ["noisy", "BM3D", "ours", "the paper, as printed"]
+    renamed = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="A copy of the set, 2 pictures")})
+    assert renamed == table
     fewer = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Set, 1 pictures")})
     assert [row[0] for row in fewer.rows] == ["noisy", "BM3D, first 1 pictures", "ours", "the paper, as printed"]
-    elsewhere = with_peers(ours, {ours.name: dataclasses.replace(peers, caption="Another set, 2 pictures")})
+    elsewhere = with_peers(ours, {ours.name: dataclasses.replace(peers, dataset="user/another")})
     assert [row[0] for row in elsewhere.rows] == ["noisy", "ours", "the paper, as printed"]
 
 

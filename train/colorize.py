@@ -72,6 +72,7 @@ RECIPES = {
         CIFAR10, network="paper", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0, hint_share=0
     ),
 }
+RECIPES = {name: dataclasses.replace(recipe, out=f"runs/colorizer-{name}") for name, recipe in RECIPES.items()}
 
 
 class ColorizeTask:

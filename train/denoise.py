@@ -66,6 +66,7 @@ RECIPES = {
         CIFAR10, network="paper", loss="mse", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0
     ),
 }
+RECIPES = {name: dataclasses.replace(recipe, out=f"runs/denoiser-{name}") for name, recipe in RECIPES.items()}
 
 
 class DenoiseTask:

@@ -164,16 +164,17 @@ def with_peers(table: Table, peers: Mapping[str, Table]) -> Table:
     noisy, *ours = table.rows
     others: tuple[Row, ...] = ()
     found = peers.get(table.name)
-    if found and found.columns == table.columns and _set_of(found) == _set_of(table):
-        fewer = "" if found.caption == table.caption else f", first {found.caption.removeprefix(_set_of(found)).strip(', ')}"
+    if found and found.columns == table.columns and found.dataset == table.dataset:
+        fewer = "" if _pictures(found) == _pictures(table) else f", first {_pictures(found)}"
         others = tuple((f"{method}{fewer}", *cells) for method, *cells in found.rows)
     paper: tuple[Row, ...] = (("the paper, as printed", PAPER_PSNR[table.name], "-"),) if table.name in PAPER_PSNR else ()
     return dataclasses.replace(table, rows=(noisy, *others, *ours, *paper))
 
 
-def _set_of(table: Table) -> str:
-    """A caption without the number of pictures."""
-    return re.sub(r", \d+ pictures$", "", table.caption)
+def _pictures(table: Table) -> str:
+    """How many, as the caption says it; nothing where it does not."""
+    found = re.search(r"\d+ pictures$", table.caption)
+    return found[0] if found else ""
 
 
 def real_noise_pairs(folder: Path) -> Pairs:

@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results.json"
 
 HOW_IT_WORKS = """
 <figure class="how" role="img" aria-label="A photo passes the denoiser, then the colorizer, and comes out clean and in colour.">
-<div><b>Your photo</b><span>any size, any of eight formats</span></div><i aria-hidden="true">→</i>
+<div><b>Your photo</b><span>up to 50 megapixels, any of eight formats</span></div><i aria-hidden="true">→</i>
 <div><b>Denoiser</b><span>a U-Net predicts the noise and subtracts it, tile by tile</span></div><i aria-hidden="true">→</i>
 <div><b>Colorizer</b><span>only if it is grey: colour is predicted from lightness</span></div><i aria-hidden="true">→</i>
 <div><b>The result</b><span>same size, profile and EXIF, without the place</span></div>
@@ -28,7 +28,7 @@ LIMITS = """
   PSNR stands beside every colour score.
 
 ### Your pictures
-They stay on this server, for your session only, and are deleted within the hour. There are no analytics, and
+They stay on this server, under addresses that no one can guess, and are deleted within the hour. There are no analytics, and
 nothing is fetched from elsewhere. The place is removed from the EXIF data of every result.
 """
 

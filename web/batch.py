@@ -12,7 +12,7 @@ from PIL import Image
 
 import restore
 from restore.images import ImageError, Picture, image_errors, open_picture, save_picture
-from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report
+from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report, TooSlowError
 from web.files import new_folder, open_photo
 
 MAX_FILE_BYTES = 64 << 20  # of one unpacked file
@@ -28,7 +28,10 @@ TASKS: dict[str, Callable[..., Image.Image]] = {
 
 
 def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch:
-    """Do `task` to every photo, in the order given, and pack the results as files of `suffix` (".png" or ".jpg")."""
+    """Do `task` to every photo, in the order given, and pack the results as files of `suffix` (".png" or ".jpg").
+
+    Where the time is up, the ZIP has what was done by then.
+    """
     sources = list(islice(_sources(paths), MAX_FILES + 1))
     if not 1 <= len(sources) <= MAX_FILES:
         raise ImageError(f"choose 1 to {MAX_FILES} photos, or a ZIP with as many")
@@ -37,8 +40,12 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
     rows: list[BatchRow] = []
     names: set[str] = set()
     done = 0
+    late = ""
     with zipfile.ZipFile(folder / "restored.zip", "w") as archive:
         for index, (name, open_source) in enumerate(sources):
+            if late:
+                rows.append((name, late, None))
+                continue
             start = time.monotonic()
             try:
                 image = work(open_source(), progress=lambda part, index=index: report((index + part) / len(sources)))
@@ -46,6 +53,10 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
                 save_picture(image, target)
             except ImageError as error:
                 rows.append((name, f"Failed: {error}", None))
+                continue
+            except TooSlowError as error:  # what is done is the visitor's
+                late = f"Not done: the limit is {error.args[0] / 60:g} minutes"
+                rows.append((name, late, None))
                 continue
             archive.write(target, target.name)
             target.unlink()

@@ -10,6 +10,7 @@ from web.files import open_photo, to_image, write_png
 SIDE = 640  # of the copy, in pixels
 DOT = 8  # radius
 MAX_HINTS = 200
+DELETED = "the photo was deleted from the server, as all are within the hour: please upload it again"
 
 Mark = list[Any]
 """[x, y, "#rrggbb"] in pixels of the upright photo, as it stands in JSON."""
@@ -19,27 +20,32 @@ def open_canvas(path: str, report: Report) -> Canvas:
     """Make the copy that is drawn on."""
     image = to_image(open_photo(path).rgb).convert("L")
     report(0.5)
-    width = image.width
+    full = image.size
     image.thumbnail((SIDE, SIDE))
     shown = write_png(image, "canvas.png")
-    return Canvas(shown, (shown, image.width / width))
+    return Canvas([], shown, Base(shown, image.size, full))
 
 
 def add_mark(marks: list[Mark], base: Base, x: int, y: int, color: str) -> list[Mark]:
-    """Add the colour at x, y of the copy."""
+    """Add the colour at x, y of the copy. Raises ValueError where there are as many as there may be."""
+    if len(marks) >= MAX_HINTS:
+        raise ValueError(f"{MAX_HINTS} colours are the most that a photo takes")
     red, green, blue = parse_color(color)
-    scale = base[1]
-    return [*marks, [int(x / scale), int(y / scale), f"#{red:02x}{green:02x}{blue:02x}"]][:MAX_HINTS]
+    place = [min(at * full // shown, full - 1) for at, shown, full in zip((x, y), base.shown, base.full, strict=True)]
+    return [*marks, [*place, f"#{red:02x}{green:02x}{blue:02x}"]]
 
 
 def draw_marks(base: Base, marks: list[Mark]) -> str:
-    """Draw the dots onto a fresh copy."""
-    path, scale = base
-    with Image.open(path) as grey:
-        canvas = grey.convert("RGB")
+    """Draw the dots onto a fresh copy. Raises ValueError where the photo is no longer there."""
+    try:
+        with Image.open(base.path) as grey:
+            canvas = grey.convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(DELETED) from None
     draw = ImageDraw.Draw(canvas)
-    for x, y, color in marks:
-        draw.circle((x * scale, y * scale), DOT, fill=parse_color(color), outline="white", width=2)
+    for *place, color in marks:
+        center = [(at + 0.5) * shown / full for at, shown, full in zip(place, base.shown, base.full, strict=True)]
+        draw.circle(center, DOT, fill=parse_color(color), outline="white", width=2)
     return write_png(canvas, "canvas.png")
 
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 Report = Callable[[float], None]
 """What the work calls with its fraction done; it raises when the work should stop."""
+
+
+class TooSlowError(Exception):
+    """What the report raises when the job has used up its seconds, its one argument."""
+
 
 UPLOADS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".bmp", ".gif")
 MAX_PIXELS = 50_000_000  # width x height of a picture in the app
@@ -94,11 +99,17 @@ class Batch(NamedTuple):
     rows: list[BatchRow]
 
 
-Base = tuple[str, float]  # a small grey copy of a photo, and its scale against the photo
+class Base(NamedTuple):
+    """A small grey copy of a photo, its size, and the photo's, as width and height in pixels."""
+
+    path: str
+    shown: tuple[int, int]
+    full: tuple[int, int]
 
 
 class Canvas(NamedTuple):
-    """A photo to put colours on: what is shown, and what it is drawn from."""
+    """A photo to put colours on: the colours so far, what is shown, and what it is drawn from."""
 
+    hints: list[Any]
     shown: str
     base: Base

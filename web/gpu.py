@@ -1,15 +1,17 @@
 """ZeroGPU: on that hardware a Space is lent a GPU for each job, which runs in a process of its own; elsewhere nothing changes."""
 
 import os
+import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
-from web.choices import Report
+from web.choices import Report, TooSlowError
 
 T = TypeVar("T")
 IS_LENT = bool(os.environ.get("SPACES_ZERO_GPU"))  # set by the Hub on that hardware, which brings the package `spaces`
 LONGEST = 120  # seconds that a GPU is asked for; the Hub ends the job after them
+MARGIN = 10  # seconds of them in which the last picture is saved
 
 
 def run(work: Callable[[Report], T], report: Report) -> T:
@@ -22,16 +24,18 @@ def run(work: Callable[[Report], T], report: Report) -> T:
     return result  # type: ignore[no-any-return]  # what comes back from another process
 
 
-def _away(work: Callable[[Report], Any]) -> tuple[Any, ValueError | None]:
+def _away(work: Callable[[Report], Any]) -> tuple[Any, Exception | None]:
     """The result, or the error that the visitor can mend, which the package would put into words of its own."""
+    start = time.monotonic()
+
+    def report(fraction: float) -> None:  # noqa: ARG001  # it cannot leave the process
+        if time.monotonic() - start > LONGEST - MARGIN:
+            raise TooSlowError(LONGEST)
+
     try:
-        return work(_unheard), None
-    except ValueError as error:
+        return work(report), None
+    except (ValueError, TooSlowError) as error:
         return None, error
-
-
-def _unheard(fraction: float) -> None:
-    """Take a report that cannot leave the process."""
 
 
 _on_lent_gpu = import_module("spaces").GPU(_away, duration=LONGEST) if IS_LENT else _away

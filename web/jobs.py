@@ -11,7 +11,7 @@ from typing import TypeVar
 import gradio as gr
 
 from web import gpu
-from web.choices import Report
+from web.choices import Report, TooSlowError
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +25,6 @@ _turn = threading.Lock()  # gradio frees its slot on a cancel while the thread g
 
 class StoppedError(Exception):
     """The visitor has cancelled or left."""
-
-
-class TooSlowError(Exception):
-    """The job has used up its time."""
 
 
 class Visitors:
@@ -91,8 +87,8 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
             return gpu.run(work, report)
         except StoppedError:
             raise _told("Cancelled", "Stopped, as you asked.") from None
-        except TooSlowError:
-            raise _told("Too slow", f"Stopped after {MAX_JOB_SECONDS // 60} minutes. A smaller picture will do.") from None
+        except TooSlowError as error:
+            raise _told("Too slow", f"Stopped after {error.args[0] / 60:g} minutes. A smaller picture will do.") from None
         except ValueError as error:  # an ImageError, or a setting that does not fit the picture
             raise _told("That did not work", html.escape(str(error)[:1].upper() + str(error)[1:])) from None
         except Exception:
@@ -112,7 +108,7 @@ def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
         if stop.is_set():
             raise StoppedError
         if elapsed > MAX_JOB_SECONDS:
-            raise TooSlowError
+            raise TooSlowError(MAX_JOB_SECONDS)
         progress(fraction, desc=_time_left(fraction, elapsed))
 
     return report

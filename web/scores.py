@@ -11,10 +11,6 @@ SSIM_WINDOW = 11
 
 def compare_with_truth(before: Tensor, after: Tensor, truth: Tensor, before_name: str) -> list[Score]:
     """PSNR and, where the picture is large enough, SSIM of both against the truth, all (1, 3, H, W)."""
-    if truth.shape != before.shape:
-        raise ImageError(
-            f"the clean original has {_size(truth)} pixels, the photo {_size(before)}; they must be the same picture"
-        )
     first, second = round_psnr(before, truth), round_psnr(after, truth)
     scores = [
         Score(name=f"PSNR {before_name}", value=first, unit="dB", role="before"),
@@ -27,6 +23,14 @@ def compare_with_truth(before: Tensor, after: Tensor, truth: Tensor, before_name
             Score(name="SSIM now", value=round(ssim(after, truth).item(), 3), unit="", role="after"),
         ]
     return scores
+
+
+def check_same_size(picture: Tensor, truth: Tensor) -> None:
+    """Raise ImageError where a clean original cannot be that of the picture, both (1, 3, H, W)."""
+    if truth.shape != picture.shape:
+        raise ImageError(
+            f"the clean original has {_size(truth)} pixels, the photo {_size(picture)}; they must be the same picture"
+        )
 
 
 def round_psnr(picture: Tensor, truth: Tensor) -> float:

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import examples
 
-FOLDER = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "photo-restorer")))
+USER = getattr(os, "getuid", int)()  # whose folder it is where users share one for temporary files; Windows has one for each
+FOLDER = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"photo-restorer-{USER}")))
 """Everything that visitors send or receive lies here; set before gradio is imported, which reads it then."""
 
 MAX_UPLOAD_BYTES = 100 << 20  # of one request with files
@@ -132,7 +133,7 @@ class _RefusedError(Exception):
 
 
 def _too_large(limit: int) -> PlainTextResponse:
-    return PlainTextResponse(f"The limit of a request here is {limit >> 20} MB.", 413)
+    return PlainTextResponse(f"Up to {limit >> 20} MB can be sent at once. Please send fewer photos, or smaller ones.", 413)
 
 
 def _marked(send: Send) -> Send:
@@ -232,4 +233,5 @@ def sweep_for_ever() -> None:
             time.sleep(SWEEP_SECONDS)
 
     FOLDER.mkdir(parents=True, exist_ok=True)
+    FOLDER.chmod(0o700)  # other users of the machine are not to look in, nor to have made it
     threading.Thread(target=run, name="sweep", daemon=True).start()

@@ -18,7 +18,7 @@ from restore.pipeline import Hint, estimate_sigma, is_colourless
 from web.brush import MAX_HINTS, Mark, parse_color
 from web.choices import NoiseSettings, Report, Result, Score
 from web.files import name_of, new_folder, open_photo, to_image, write_png
-from web.scores import compare_with_truth, noise_score, notes, round_psnr, time_score
+from web.scores import check_same_size, compare_with_truth, noise_score, notes, round_psnr, time_score
 
 NOISY_SEED = 7  # of the noise on the examples
 
@@ -43,6 +43,8 @@ def denoise_photo(path: str, truth_path: str | None, model: str, strength: float
     """Remove the noise, and measure it where the clean original is known."""
     picture = open_photo(path)
     truth = open_photo(truth_path, "clean original").rgb if truth_path else None
+    if truth is not None:
+        check_same_size(picture.rgb, truth)
     start = time.monotonic()
     image = restore.denoise(picture, model, strength=strength, self_ensemble=self_ensemble, progress=report)
     scores = [noise_score(estimate_sigma(picture.rgb))]
@@ -65,8 +67,10 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | 
 
 def _parse_hints(marks: list[Mark]) -> list[Hint]:
     """Turn [x, y, "#rrggbb"] from the page into hints as the library takes them."""
+    if len(marks) > MAX_HINTS:
+        raise ValueError(f"{MAX_HINTS} hints are the most that a photo takes, not {len(marks)}")
     try:
-        return [(x, y, parse_color(color)) for x, y, color in marks[:MAX_HINTS]]
+        return [(x, y, parse_color(color)) for x, y, color in marks]
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(marks)[:60]}') from error
 
