@@ -18,7 +18,7 @@ from restore.models.hub import HubModel
 
 AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
 BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
-CHROMA_ODDS, TEMPERATURE = 0.06, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
+CHROMA_ODDS, TEMPERATURE = 0.07, 0.75  # a unit of vividness: log-odds a unit of chroma, and the factor on the temperature
 VIVID_CHROMA = 40.0  # from here on colours are equally vivid, else the rarest, purple, would win
 
 
