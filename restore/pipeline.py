@@ -170,7 +170,7 @@ def denoise_tensor(
             tiles = split(*turned.shape[2:], halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS // batch)
             for done, (tile, seen) in enumerate(zip(tiles, read(turned, tiles), strict=True)):
                 _report(report, done / len(tiles))
-                if done % TRIM_EVERY == 0:
+                if done and done % TRIM_EVERY == 0:
                     trim()
                 with fast_precision(device):
                     estimate = network(seen.to(device).contiguous(memory_format=torch.channels_last)).to(out)
