@@ -201,18 +201,20 @@ def test_an_upload_takes_the_place_of_an_example_and_of_its_original(context: Br
     expect(page.locator("#denoise-original img")).to_have_count(0, timeout=SECONDS)
 
 
-def test_cancel_is_open_while_there_is_something_to_cancel(context: BrowserContext, address: str) -> None:
-    page = visit(context, address, "denoise")
+def test_cancel_is_open_while_there_is_something_to_cancel(
+    context: BrowserContext, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, work_forever = visit(context, address, "denoise"), Endless()
     cancel = opened(page).get_by_role("button", name="Cancel")
     expect(cancel).to_be_disabled()
     press(page, "Denoise")  # of nothing, which fails
     expect(page.get_by_text("There is no photo yet")).to_be_visible(timeout=SECONDS)
     expect(cancel).to_be_disabled()
     upload(page.locator("#denoise-photo"), CAR)
-    opened(page).get_by_text("Settings").click()
-    opened(page).get_by_label("Self-ensemble").check()
+    monkeypatch.setattr(work.restore, "denoise", work_forever)
     press(page, "Denoise")
     expect(cancel).to_be_enabled(timeout=SECONDS)
+    assert work_forever.started.wait(30)
     cancel.click()
     expect(page.get_by_text("Cancelled.")).to_be_visible(timeout=SECONDS)
     expect(cancel).to_be_disabled(timeout=SECONDS)

@@ -28,6 +28,7 @@ FORKS = get_context("forkserver")  # a process of its own in a tenth of a second
 FORKS.set_forkserver_preload([__name__])
 BATCH_NORM = {**TINY, "norm": "batch"}
 KILLS = 20
+STEPS_OF_KILLED = 8 * KILLS  # more than they get through, so that the last of them is a step to save
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,7 +127,7 @@ def reporting_run(run: Path, saved: Connection) -> None:
         return path
 
     checkpoint.save = save_and_tell
-    train(run, resume=True, steps=KILLS * 3)
+    train(run, resume=True, steps=STEPS_OF_KILLED)
 
 
 def test_runs_killed_at_random_lose_nothing_that_was_saved(tmp_path: Path) -> None:
@@ -148,8 +149,8 @@ def test_runs_killed_at_random_lose_nothing_that_was_saved(tmp_path: Path) -> No
             except EOFError:
                 break
         assert step(run) >= reached
-    train(run, resume=True, steps=KILLS * 3)
-    train(tmp_path / "whole", steps=KILLS * 3)
+    train(run, resume=True, steps=STEPS_OF_KILLED)
+    train(tmp_path / "whole", steps=STEPS_OF_KILLED)
     assert_equal(state(run), state(tmp_path / "whole"))
     assert len(list(run.glob("step-*"))) == checkpoint.KEPT
     assert not list(run.glob("tmp-*"))
