@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 from web import about, choices, closer, gpu, later, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, write_thumbnails
-from web.jobs import QUEUE_SIZE, run_alone, run_job, stop_jobs
+from web.jobs import QUEUE_SIZE, in_words, run_alone, run_job, stop_jobs
 
 TITLE = "Photo Restorer"
 PROGRESS = gr.Progress()
@@ -169,9 +169,10 @@ def place_color(base: Base | None, hints: list[Any], color: str, click: gr.Selec
     if base is None:  # the server keeps it for the latest visitors only
         raise gr.Error("Please upload the photo again: it is no longer here.", print_exception=False)
     try:
-        return redraw(base, later.brush.add_mark(hints, base, *click.index, color))
+        marked = later.brush.add_mark(hints, base, *click.index, color)
     except ValueError as error:
-        raise gr.Error(str(error)[:1].upper() + str(error)[1:], print_exception=False) from None
+        raise in_words(error) from None
+    return redraw(base, marked)
 
 
 def redraw(base: Base | None, hints: list[Any]) -> tuple[str | None, list[Any]]:
@@ -179,7 +180,7 @@ def redraw(base: Base | None, hints: list[Any]) -> tuple[str | None, list[Any]]:
     try:
         return (later.brush.draw_marks(base, hints), hints) if base else (None, [])
     except ValueError as error:
-        raise gr.Error(str(error)[:1].upper() + str(error)[1:], print_exception=False) from None
+        raise in_words(error) from None
 
 
 def show_settings(kind: str) -> list[gr.Slider]:

@@ -37,7 +37,7 @@ FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # that one picture 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # A fork loses the threads that run already, of OpenMP for one: only a server without any may fork, which imports once for all.
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOADED = ["restore.pipeline", "timm"]
+PRELOADED = ("restore.pipeline", "timm")  # as far as this process has them too: only colorizers need timm
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _run_in_processes(
 ) -> list[Item]:
     """Each process with pictures of its own. If one dies, all end, and the items that they had are given back."""
     context = multiprocessing.get_context(START)
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([name for name in PRELOADED if name in sys.modules])
     stop = context.Event()
     pending: dict[Future[Done[Result]], Item] = {}
     suspects: list[Item] = []

@@ -66,6 +66,12 @@ def upload(box: Locator, path: str | Path) -> None:
     expect(box.locator("img").first).to_be_visible(timeout=SECONDS)
 
 
+def choose_example(page: Page, title: str, file: str) -> None:
+    """Click an example, and wait for its picture, which has `file` in its address."""
+    page.get_by_role("button", name=f"Example: {title}").locator("visible=true").click()
+    expect(opened(page).locator(f"img[src*='{file}']").first).to_be_visible(timeout=SECONDS)
+
+
 def press(page: Page, name: str) -> None:
     opened(page).get_by_role("button", name=name, exact=True).click()
 
@@ -122,8 +128,7 @@ def test_the_closer_look_is_the_same_spot_of_both_and_moves(context: BrowserCont
 
 def test_an_example_is_restored(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "restore")
-    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='car-old']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Car", "car-old")
     press(page, "Restore")
     read_score(page, "Time")
     expect(opened(page).locator(".result")).to_be_in_viewport(ratio=0.5)  # on a phone too, where it is below the button
@@ -134,8 +139,7 @@ def test_an_example_is_restored(context: BrowserContext, address: str) -> None:
 def test_noise_is_carried_over_with_the_truth(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "noise")
     expect(opened(page).get_by_role("button", name="Denoise this")).to_be_disabled()  # there is nothing yet
-    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Car", "car.png")
     press(page, "Add noise")
     noisy = read_score(page, "PSNR")
     press(page, "Denoise this")
@@ -148,8 +152,7 @@ def test_noise_is_carried_over_with_the_truth(context: BrowserContext, address: 
 
 def test_colour_is_measured_against_grey(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "colorize")
-    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Car", "car.png")
     press(page, "Colorize")
     assert read_score(page, "PSNR now") - read_score(page, "PSNR grey") == pytest.approx(read_score(page, "Gain"), abs=0.011)
 
@@ -182,12 +185,10 @@ def test_the_brush_places_and_takes_back_a_colour(context: BrowserContext, addre
 
 def test_noise_is_carried_over_from_the_photo_that_got_it(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "noise")
-    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='car.png']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Car", "car.png")
     press(page, "Add noise")
     read_score(page, "PSNR")
-    page.get_by_role("button", name="Example: Town").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='town.png']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Town", "town.png")
     press(page, "Denoise this")
     expect(page.locator("#denoise-original img[src*='car']").first).to_be_visible(timeout=SECONDS)
 
@@ -255,8 +256,7 @@ def test_an_error_is_told_and_recovered_from(context: BrowserContext, address: s
     page.wait_for_function("document.querySelector('[role=tabpanel] img') !== null")
     press(page, "Restore")
     expect(page.get_by_text("This is not a picture of a format")).to_be_visible(timeout=SECONDS)
-    page.get_by_role("button", name="Example: Car").locator("visible=true").click()
-    expect(opened(page).locator("img[src*='car-old']").first).to_be_visible(timeout=SECONDS)
+    choose_example(page, "Car", "car-old")
     press(page, "Restore")
     read_score(page, "Time")
 

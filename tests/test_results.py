@@ -10,9 +10,9 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from benchmarks.quality import beside_known
-from restore.models.hub import WEIGHTS, bundled
+from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
-from train.evaluate import cbsd68_table, identifier, split_batches, weights_checksum, with_peers
+from train.evaluate import cbsd68_table, identifier, split_batches, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -23,7 +23,7 @@ def test_the_readme_shows_the_measured_tables() -> None:
 
 def test_each_figure_is_that_of_the_weights_that_are_bundled() -> None:
     for table in results.read().values():
-        assert table.weights == weights_checksum(table.model), f"measure {table.model} again: train.evaluate"
+        assert table.weights == checksum(WEIGHTS / table.model / SAFETENSORS), f"measure {table.model} again: train.evaluate"
 
 
 @pytest.mark.parametrize("name", bundled())

@@ -4,14 +4,13 @@ Writes restore/weights/NAME with the weights in half precision, their config and
 """
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import torch
 
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel
+from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel, checksum
 from train import checkpoint
 from train.card import Training, save_card
 from train.colorize import ColorizeRecipe
@@ -52,7 +51,7 @@ def bundle(run: Path, name: str) -> Path:
 def write_checksums() -> None:
     """SHA-256 of every bundled file that loading reads, in the format of sha256sum."""
     sums = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(WEIGHTS).as_posix()}"
+        f"{checksum(path)}  {path.relative_to(WEIGHTS).as_posix()}"
         for path in sorted((*WEIGHTS.glob(f"*/{CONFIG}"), *WEIGHTS.glob(f"*/{SAFETENSORS}")))
     ]
     (WEIGHTS / CHECKSUMS).write_text("\n".join(sums) + "\n")

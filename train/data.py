@@ -32,15 +32,8 @@ HELD_OUT = 0.05  # share of a data set without a validation split
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
 SHUFFLED = 2_000  # pictures of a stream that are held to draw from
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "PPM",
-)  # no other of Pillow's readers, such as EPS's, which runs a program
+# No other of Pillow's readers: the one of EPS runs a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")
 
 

@@ -8,7 +8,6 @@ peers are those that `python -m benchmarks.quality` has put in docs/peers.json.
 
 import argparse
 import dataclasses
-import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,7 @@ from restore.images import open_picture
 from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import SAFETENSORS, WEIGHTS
+from restore.models.hub import SAFETENSORS, WEIGHTS, checksum
 from restore.noise import gaussian, paper_mixture
 from restore.pipeline import estimate_sigma
 from train import results
@@ -112,11 +111,6 @@ def colour_batches(dataset: str, limit: int) -> Iterator[Tensor]:
         has_colour = (rgb != rgb[:, :1]).flatten(1).any(1)
         if has_colour.any():
             yield rgb[has_colour]
-
-
-def weights_checksum(name: str) -> str:
-    """SHA-256 of bundled weights."""
-    return hashlib.sha256((WEIGHTS / name / SAFETENSORS).read_bytes()).hexdigest()
 
 
 def denoising_table(name: str, model: str, dataset: str, caption: str, methods: Mapping[str, Method], pairs: Pairs) -> Table:
@@ -297,7 +291,7 @@ def main() -> None:
     options = arguments.parse_args()
     for table in measure(options):
         print(table.markdown(), end="\n\n", flush=True)
-        results.write([dataclasses.replace(table, weights=weights_checksum(table.model))], options.out)
+        results.write([dataclasses.replace(table, weights=checksum(WEIGHTS / table.model / SAFETENSORS))], options.out)
     if options.out == results.RESULTS:
         results.README.write_text(results.with_tables(results.README.read_text(), list(results.read().values())))
 

@@ -172,7 +172,7 @@ class Run:
             self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
         own = self._tensors()
         if own.keys() != tensors.keys():
-            raise CheckpointError(f"{self.folder} holds the checkpoint of a run that trained other layers, or kept no average")
+            raise CheckpointError(f"{self.folder} holds the checkpoint of a run that trained other layers")
         self.step, self.measures = numbers["step"], numbers["measures"]
         for name, tensor in own.items():
             tensor.copy_(tensors[name])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from PIL import Image, ImageColor, ImageDraw
+from PIL import ImageColor, ImageDraw
 
 from web.choices import Base, Canvas, Report
 from web.files import open_photo, to_image, write_png
@@ -10,7 +10,6 @@ from web.files import open_photo, to_image, write_png
 SIDE = 640  # of the copy, in pixels
 DOT = 8  # radius
 MAX_HINTS = 200
-DELETED = "the photo was deleted from the server, as all are within the hour: please upload it again"
 
 Mark = list[Any]
 """[x, y, "#rrggbb"] in pixels of the upright photo, as it stands in JSON."""
@@ -36,12 +35,8 @@ def add_mark(marks: list[Mark], base: Base, x: int, y: int, color: str) -> list[
 
 
 def draw_marks(base: Base, marks: list[Mark]) -> str:
-    """Draw the dots onto a fresh copy. Raises ValueError where the photo is no longer there."""
-    try:
-        with Image.open(base.path) as grey:
-            canvas = grey.convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(DELETED) from None
+    """Draw the dots onto a fresh copy. Raises ImageError where the photo is no longer there."""
+    canvas = to_image(open_photo(base.path).rgb)
     draw = ImageDraw.Draw(canvas)
     for *place, color in marks:
         center = [(at + 0.5) * shown / full for at, shown, full in zip(place, base.shown, base.full, strict=True)]

@@ -90,10 +90,15 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
         except TooSlowError as error:
             raise _told("Too slow", f"Stopped after {error.args[0] / 60:g} minutes. A smaller picture will do.") from None
         except ValueError as error:  # an ImageError, or a setting that does not fit the picture
-            raise _told("That did not work", html.escape(str(error)[:1].upper() + str(error)[1:])) from None
+            raise in_words(error) from None
         except Exception:
             logger.exception("a job failed")
             raise _told("Sorry", "Something broke on our side. Your picture is unharmed; please try again.") from None
+
+
+def in_words(error: ValueError) -> gr.Error:
+    """What the visitor can mend, as the page tells it."""
+    return _told("That did not work", html.escape(str(error)[:1].upper() + str(error)[1:]))
 
 
 def _told(title: str, message: str) -> gr.Error:

@@ -107,9 +107,14 @@ def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
         raise WeightsError(f"{repo_id} is not a Hub id: {error}") from error
 
 
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as SHA256SUMS has it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _check_sums(*files: Path) -> None:
     """Compare bundled files with SHA256SUMS: a flipped bit in safetensors loads silently, and so does a number in JSON."""
     sums = dict(line.split("  ")[::-1] for line in (WEIGHTS / CHECKSUMS).read_text().splitlines())
     for path in files:
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.relative_to(WEIGHTS).as_posix()):
+        if path.is_file() and checksum(path) != sums.get(path.relative_to(WEIGHTS).as_posix()):
             raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {WEIGHTS / CHECKSUMS}")
