@@ -17,7 +17,7 @@ import torch
 from PIL import ImageColor
 
 from restore import pipeline
-from restore.engine import Share, Work, say
+from restore.engine import Share, Work, say, start_server
 from restore.folder import FileTask, UsageError, plan, restore_files
 from restore.images import MAX_PIXELS
 from restore.models.colorizer import Colorizer
@@ -40,10 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # before the first picture
         say("stopped")
         return 130
-    has_failures = code in (1, 2)
-    return (
-        0 if has_failures and "TORCHELASTIC_RUN_ID" in os.environ else code
-    )  # else torchrun ends the others for one bad picture
+    if code in (1, 2) and "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun would end the others for one bad picture
+        return 0
+    return code
 
 
 def _processes(wanted: int) -> int:
@@ -59,9 +58,9 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
         raise UsageError("give pictures and a place for them on this machine, or --dataset")
     output = Path(options.output)
     jobs = plan(options.input, output)
-    task = FileTask(*_settings(options))
     if len(jobs) > 1:
-        _one_thread()
+        _prepare(options, processes)
+    task = FileTask(*_settings(options))
     return restore_files(jobs, task, output, share=share, overwrite=options.overwrite, processes=processes)
 
 
@@ -71,8 +70,8 @@ def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) 
     if options.input or options.overwrite:
         raise UsageError("--dataset goes without other pictures, and does nothing again: remove its files for that")
     source, store = Source.open(options.dataset, options.split), open_store(options.output)
+    _prepare(options, processes)
     task = RowTask(*_settings(options))
-    _one_thread()
     return restore_dataset(source, store, task, share=share, processes=processes)
 
 
@@ -81,10 +80,12 @@ def _settings(options: argparse.Namespace) -> tuple[Work, int, bool]:
     return options.work(options), int(options.max_megapixels * 1e6), options.keep_gps
 
 
-def _one_thread() -> None:
+def _prepare(options: argparse.Namespace, processes: int) -> None:
     """Let each of many pictures have one thread: the last bits of colour depend on threads, and must not on who does the work."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
+    if processes > 1:
+        start_server(options.imports)
 
 
 # The arguments
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="denoise|colorize|restore")
 
     denoise = _command(commands, "denoise", "remove the noise", _denoise)
+    denoise.set_defaults(imports=("restore.pipeline",))
     denoise.add_argument("--model", default="denoiser-photo", help="bundled name, folder or Hub id (%(default)s)")
     colorize = _command(commands, "colorize", "give colour", _colorize)
     colorize.add_argument("--model", default="colorizer-photo", help="bundled name, folder or Hub id (%(default)s)")
@@ -124,7 +126,7 @@ def _command(
     work: Callable[[argparse.Namespace], Work],  # checks the weights first, since processes load them by name
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
-    command.set_defaults(work=work)
+    command.set_defaults(work=work, imports=("restore.pipeline", "timm"))  # timm takes as long as all else; colorizers need it
     command.add_argument("input", nargs="*", type=Path, metavar="INPUT", help="pictures and folders of pictures")
     command.add_argument("-o", "--output", required=True, help="a file for one picture, else a folder")
     command.add_argument(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.synchronize import Event
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -37,7 +37,6 @@ FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # that one picture 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 # A fork loses the threads that run already, of OpenMP for one: only a server without any may fork, which imports once for all.
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-PRELOADED = ("restore.pipeline", "timm")  # as far as this process has them too: only colorizers need timm
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,14 @@ def say(line: str) -> None:
     tqdm.write("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
 
 
+def start_server(modules: Sequence[str]) -> None:
+    """Let the server that processes are forked from import `modules` while this process does what it has to do first."""
+    if START == "forkserver":
+        multiprocessing.get_context(START).set_forkserver_preload(list(modules))
+        with _ignored(STOPS):  # which its processes inherit: they end when they are told to by this one
+            forkserver.ensure_running()
+
+
 def run(
     items: Iterable[Item],
     task: Task[Item, Result],
@@ -214,7 +221,6 @@ def _run_in_processes(
 ) -> list[Item]:
     """Each process with pictures of its own. If one dies, all end, and the items that they had are given back."""
     context = multiprocessing.get_context(START)
-    context.set_forkserver_preload([name for name in PRELOADED if name in sys.modules])
     stop = context.Event()
     pending: dict[Future[Done[Result]], Item] = {}
     suspects: list[Item] = []
@@ -232,12 +238,12 @@ def _run_in_processes(
             try:
                 for item in items:
                     try:
-                        with _ignored(STOPS):  # a new process inherits this: it ends when it is told to by this one
+                        with _ignored(STOPS):  # a new process may inherit this from here too
                             pending[pool.submit(_perform, item)] = item
                     except BrokenProcessPool:
                         suspects.append(item)
                         break
-                    if len(pending) == processes:
+                    if len(pending) > processes:  # one waits, so that no process has to
                         settle_all(wait(pending, return_when=FIRST_COMPLETED).done)
                     if suspects:
                         break
@@ -287,6 +293,7 @@ def _perform(item: Any) -> Done[Any]:
         if stop.is_set():
             raise KeyboardInterrupt
 
+    go_on(0.0)
     picture = task.read(item)
     image = task.work(picture, progress=go_on, in_place=True)
     return _finish(task, image, item, picture.notes)

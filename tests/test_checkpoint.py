@@ -83,6 +83,14 @@ def test_a_run_stopped_within_a_step_resumes_to_the_bit(tmp_path: Path) -> None:
     assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
 
 
+def test_a_run_of_muon_resumes_to_the_bit(tmp_path: Path) -> None:
+    train(tmp_path / "whole", optimizer="muon")
+    with pytest.raises(StoppedError):
+        train(tmp_path / "parts", optimizer="muon", stop_at=5)
+    train(tmp_path / "parts", optimizer="muon", resume=True)
+    assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
 def test_a_run_resumed_with_another_global_batch_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path, steps=2)
     train(tmp_path, steps=3, resume=True)

@@ -125,18 +125,32 @@ def test_a_colorizer_starts_from_weights_at_another_zoom(tmp_path: Path) -> None
         colorize.build(colorize.ColorizeRecipe(network="small", init=str(tmp_path)))
 
 
-def test_a_denoiser_grows_from_a_shallower_one(tmp_path: Path, generator: Generator) -> None:
-    shallow = Denoiser(depths=(1, 0, 2)).eval()
-    shallow.save_pretrained(tmp_path)
-    recipe = denoise.DenoiseRecipe(init=str(tmp_path), grow=True)
-    model = denoise.build(recipe).eval()
-    assert sum(1 for _ in model.parameters()) > sum(1 for _ in shallow.parameters())
+@pytest.mark.parametrize(
+    "size", [{"depths": (1, 0, 2)}, {"widths": (32, 96, 160)}, {"depths": (2, 1, 0), "widths": (40, 8, 192)}]
+)
+def test_a_denoiser_grows_from_a_smaller_one(size: dict[str, Any], tmp_path: Path, generator: Generator) -> None:
+    small = Denoiser(**size).eval()
+    small.save_pretrained(tmp_path)
+    model = denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), grow=True)).eval()
+    assert sum(1 for _ in model.parameters()) >= sum(1 for _ in small.parameters())
     noisy = torch.rand(1, 3, 24, 32, generator=generator)
-    assert torch.equal(model(noisy), shallow(noisy))
+    torch.testing.assert_close(model(noisy), small(noisy))
 
-    Denoiser(widths=(48, 96), depths=(1, 1)).save_pretrained(tmp_path)
-    with pytest.raises(TrainingError, match="is not a shallower one of the same widths"):
-        denoise.build(recipe)
+    model(noisy).sum().backward()
+    silent = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
+    assert all("conv1" in name for name in silent)  # the first convolution of a new block waits for its second
+
+
+@pytest.mark.parametrize(
+    "other", [{"widths": (48, 96), "depths": (1, 1)}, {"widths": (256, 96, 192)}, {"depths": (9, 1, 1)}, {"up": "nearest"}]
+)
+def test_a_denoiser_does_not_grow_from_what_is_no_smaller(other: dict[str, Any], tmp_path: Path) -> None:
+    Denoiser(**other).save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match="is not a smaller one of the same kind"):
+        denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), grow=True))
+
+
+def test_a_denoiser_needs_something_to_grow_from() -> None:
     with pytest.raises(TrainingError, match="--init"):
         denoise.build(denoise.DenoiseRecipe(grow=True))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any, ClassVar, Literal
@@ -118,20 +118,49 @@ def build(recipe: DenoiseRecipe) -> Denoiser:
     return start
 
 
+@torch.no_grad()
 def grow(model: Denoiser, start: Denoiser) -> None:
-    """Give `model` the weights of a shallower network; its other blocks begin as the identity (Net2Net, Chen et al., 2016).
+    """Make `model` compute what the smaller network `start` does, and train on from there (Net2Net, Chen et al., 2016).
 
-    Raises TrainingError where `start` is not such a network.
+    New blocks begin as the identity; new channels begin at random, but nothing that `start` knows listens to them yet. Raises
+    TrainingError where `start` is not such a network.
     """
+    if not is_smaller(config_of(start), config_of(model)):
+        raise TrainingError("the network of --init is not a smaller one of the same kind")
     weights = start.state_dict()
     for name, block in model.named_modules():
         if isinstance(block, ResidualBlock) and f"{name}.conv1.weight" not in weights:
             block.become_identity()
             weights |= {f"{name}.{key}": tensor for key, tensor in block.state_dict().items()}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError("the network of --init is not a shallower one of the same widths") from error
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            weights |= {f"{name}.{key}": tensor for key, tensor in widened(layer, weights, name).items()}
+    model.load_state_dict(weights)
+
+
+def is_smaller(config: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a network has at most the depths and widths of another of as many scales, and is else the same."""
+    sizes = {"depths"} if config["norm"] != "none" else {"depths", "widths"}  # new channels would change a group's statistics
+    return all(
+        len(config[key]) == len(other[key]) and all(a <= b for a, b in zip(config[key], other[key], strict=True))
+        if key in sizes
+        else config[key] == other[key]
+        for key in other
+    )
+
+
+def widened(layer: nn.Conv2d | nn.ConvTranspose2d, weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The state of `layer` with the `weights` of the narrower layer `name` in its first channels, which hear no others."""
+    state = {key: tensor.clone() for key, tensor in layer.state_dict().items()}
+    kernel, wide = weights[f"{name}.weight"], state["weight"]
+    if isinstance(layer, nn.ConvTranspose2d):
+        kernel, wide = kernel.transpose(0, 1), wide.transpose(0, 1)  # to output, input
+    outputs, inputs = kernel.shape[:2]
+    wide[:outputs] = 0
+    wide[:outputs, :inputs].copy_(kernel)
+    if layer.bias is not None:
+        state["bias"][:outputs] = weights[f"{name}.bias"]
+    return state
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from train import checkpoint
 from train.card import Training, portable, save_card
 from train.checkpoint import CheckpointError
 from train.data import DataError, Pictures, PictureStream, View, tally, validation_picture
+from train.optimizers import OPTIMIZERS, make_state
 from train.publish import claim, publish
 from train.recipe import Recipe, TrainingError
 
@@ -88,11 +89,11 @@ class Run:
     def __init__(self, recipe: Recipe, model: HubModel, accelerator: Accelerator):
         self.recipe, self.accelerator = recipe, accelerator
         self.folder = Path(recipe.out)
-        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        optimizer = kinds[recipe.optimizer](model.parameters(), lr=recipe.lr)
         self.raw_model = on_device(model, accelerator)
+        trained = (parameter for parameter in self.raw_model.parameters() if parameter.requires_grad)
+        optimizer = OPTIMIZERS[recipe.optimizer](trained, lr=recipe.lr)
         self.model, self.optimizer = accelerator.prepare(self.raw_model, optimizer)
-        self._make_optimizer_state()
+        make_state(self.optimizer.optimizer)
         self.ema = Ema(self.raw_model, recipe.ema)
         self.step = 0
         self.measures: dict[str, float] = {}
@@ -203,13 +204,6 @@ class Run:
             state = self.optimizer.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer.{key}.{name}": value for key, value in state.items()}
         return tensors
-
-    def _make_optimizer_state(self) -> None:
-        """What Adam makes at its first step, which a scaler may put off: so each checkpoint has it, and it can be copied into."""
-        for parameter in self.raw_model.parameters():
-            if parameter.requires_grad:
-                moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                self.optimizer.optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
 
     def _scaler_state(self) -> dict[str, Any]:
         return {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()

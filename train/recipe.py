@@ -31,7 +31,7 @@ class Recipe:
     accumulate: int = 1  # batches per optimizer step
     epochs: float = 20  # passes over the training split; ignored where steps is given
     steps: int = 0  # optimizer steps
-    optimizer: Literal["adam", "adamw"] = "adamw"  # AdamW decays the weights, by PyTorch's hundredth of the rate
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"  # the last two decay the weights, by a hundredth of the rate
     lr: float = 1e-3  # learning rate at its peak
     schedule: Literal["cosine", "exponential"] = "cosine"  # falls to zero, or is lr * exp(-beta * epoch), equation 5 of the paper
     beta: float = 0.05  # decay an epoch of the exponential schedule

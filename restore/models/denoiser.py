@@ -29,7 +29,7 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
 
     def __init__(
         self,
-        widths: Sequence[int] = (48, 96, 192),
+        widths: Sequence[int] = (64, 128, 192),
         depths: Sequence[int] = (2, 2, 3),
         shuffle: int = 2,
         stem_kernel: int = 3,

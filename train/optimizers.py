@@ -1,0 +1,57 @@
+"""The optimizers that a recipe can name."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al., 2024) for the kernels of convolutions, as matrices (out, in * height * width), and AdamW for the rest.
+
+    Muon's updates are scaled to the size of AdamW's (Liu et al., 2025), so that both share one learning rate. A depthwise kernel
+    reads one channel; there is nothing to make orthogonal, and it is left to AdamW.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):
+        super().__init__(parameters, {"lr": lr})
+        everything: list[nn.Parameter] = self.param_groups[0]["params"]
+        self._kernels = [parameter for parameter in everything if is_mixing(parameter)]
+        self._matrices = [nn.Parameter(kernel.detach().flatten(1).clone()) for kernel in self._kernels]
+        self._others = [parameter for parameter in everything if not is_mixing(parameter)]
+        self._muon = torch.optim.Muon(self._matrices, lr, weight_decay, adjust_lr_fn="match_rms_adamw")
+        self._adamw = AdamW(self._others, lr, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002  # Accelerate says None too
+        """Take one step with the gradients at hand; all state is in `state`, by parameter."""
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            matrix.copy_(kernel.flatten(1))
+            matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
+            self._muon.state[matrix] = self.state[kernel]
+        for parameter in self._others:
+            self._adamw.state[parameter] = self.state[parameter]
+        for optimizer in (self._muon, self._adamw):
+            optimizer.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+            optimizer.step()  # type: ignore[no-untyped-call]  # PyTorch's Muon has no types
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            kernel.copy_(matrix.view_as(kernel))
+
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "muon": Muon}
+
+
+def is_mixing(parameter: Tensor) -> bool:
+    """Whether a parameter is the kernel of a convolution that reads more than one channel."""
+    return parameter.ndim == 4 and parameter.shape[1] > 1
+
+
+def make_state(optimizer: Optimizer) -> None:
+    """Make what comes with the first step, which a scaler may put off: so each checkpoint has it, and it can be copied into."""
+    for parameter in optimizer.param_groups[0]["params"]:
+        if isinstance(optimizer, Muon) and is_mixing(parameter):
+            optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter).flatten(1)}
+        elif parameter.requires_grad:
+            moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
