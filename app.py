@@ -1,9 +1,6 @@
 """Photo Restorer in the browser: `python app.py`, then http://127.0.0.1:7860. One function a button, one builder a tab."""
 
-import atexit
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,7 +18,7 @@ from starlette.middleware import Middleware
 
 from web import about, choices, closer, gpu, later, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
-from web.examples import EXAMPLES, write_thumbnails
+from web.examples import EXAMPLES, thumbnails
 from web.jobs import QUEUE_SIZE, in_words, run_alone, run_job, stop_jobs
 
 TITLE = "Photo Restorer"
@@ -149,12 +146,12 @@ def chosen_paths(examples: list[str], photos: list[str] | None) -> list[str]:
 # What happens without a button, or beside it
 
 
-def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, gr.Tabs]:
+def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, bool, gr.Tabs]:
     """Hand the noisy photo and its clean original to the Denoise tab, and open it."""
     if not pair:
         raise gr.Error("Add noise to a photo first, then denoise it.", title="Nothing to denoise yet", print_exception=False)
     clean, noisy = pair
-    return noisy, clean, gr.Tabs(selected="denoise")
+    return noisy, clean, True, gr.Tabs(selected="denoise")
 
 
 async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas | tuple[Any, ...]:
@@ -243,11 +240,9 @@ def build_output() -> Output:
     return Output(pair, png, jpeg, scores)
 
 
-def example_strip(thumbnails: list[Path], choose: Callable[[Path], Any], outputs: list[gr.Image]) -> None:
-    """A strip of example photos; a click loads one, as `choose` prepares it."""
-    pictures = [
-        {"title": example.title, "src": f"gradio_api/file={path}"} for example, path in zip(EXAMPLES, thumbnails, strict=True)
-    ]
+def example_strip(mode: str, choose: Callable[[Path], Any], outputs: list[Any]) -> None:
+    """A strip of example photos in Pillow's `mode`; a click loads one, as `choose` prepares it."""
+    pictures = [{"title": example.title, "src": source} for example, source in zip(EXAMPLES, thumbnails(mode), strict=True)]
     strip = gr.HTML(pictures, html_template=STRIP_TEMPLATE, js_on_load=STRIP_CLICK, elem_classes="examples", label="Examples")
 
     def load(click: gr.EventData) -> Any:
@@ -281,16 +276,21 @@ def wire(
 
 
 def announce(button: gr.Button, cancel: gr.Button) -> None:
-    """Before the work of a button begins: bring its result into sight, and open Cancel; what a click calls goes in turn."""
+    """Before the work of a button begins: bring its result into sight, and open Cancel."""
     button.click(None, js=SHOW_RESULT, queue=False)
+    open_cancel(button, cancel)
+
+
+def open_cancel(button: gr.Button, cancel: gr.Button) -> None:
+    """Let Cancel be pressed before the work of a button begins; what a click calls goes in turn."""
     button.click(lambda: gr.Button(interactive=True), None, cancel, **LIGHT)
 
 
-def let_cancel(cancel: gr.Button, *events: Dependency) -> None:
-    """Let a button stop these events, and close it when the first of them, which `announce` went before, has ended."""
-    for ended in (events[0].then, events[0].failure):  # an error calls the second alone, all else the first
+def let_cancel(cancel: gr.Button, event: Dependency) -> None:
+    """Let Cancel stop the work that it was opened for, and close it when that has ended."""
+    for ended in (event.then, event.failure):  # an error calls the second alone, all else the first
         ended(lambda: gr.Button(interactive=False), None, cancel, **LIGHT)
-    cancel.click(None, cancels=list(events), queue=False)
+    cancel.click(None, cancels=[event], queue=False)
     cancel.click(lambda: gr.Info("Cancelled."), None, None, api_visibility="private", show_progress="hidden")
 
 
@@ -312,7 +312,14 @@ def build_buttons(label: str) -> tuple[gr.Button, gr.Button]:
 
 
 def strength_slider() -> gr.Slider:
-    return gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="1 removes the noise that was found; less leaves some grain.")
+    return gr.Slider(
+        0,
+        1.5,
+        1,
+        step=0.05,
+        label="Strength",
+        info="1 removes the noise that was found; less leaves some grain, more smooths further.",
+    )
 
 
 def vividness_slider() -> gr.Slider:
@@ -322,16 +329,17 @@ def vividness_slider() -> gr.Slider:
 # One builder a tab
 
 
-def build_restore(thumbnails: list[Path]) -> None:
+def build_restore() -> None:
     gr.Markdown(
-        "Drop an old photo. It comes back clean and, if it was grey, in colour, at full size and with its file data.",
+        "Drop an old photo. It comes back clean and, if it was grey, in colour, at full size. Its date and camera data stay; the "
+        "location is taken out.",
         elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
             photo = photo_input("Your photo", height=320)
             button, cancel = build_buttons("Restore")
-            example_strip(thumbnails, lambda path: later.work.aged_example(path), [photo])
+            example_strip("L", lambda path: later.work.aged_example(path), [photo])
             with gr.Accordion("Settings", open=False):
                 strength, vividness = strength_slider(), vividness_slider()
         with gr.Column(scale=7, min_width=300):
@@ -339,8 +347,9 @@ def build_restore(thumbnails: list[Path]) -> None:
     wire(button, cancel, restore, "restore", [photo, strength, vividness], output)
 
 
-def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
-    """Build the tab; gives the two boxes that Add noise fills."""
+def build_denoise() -> tuple[gr.Image, gr.Image, gr.State]:
+    """Build the tab; gives the two boxes that Add noise fills, and whether the second was filled by the page."""
+    lent = gr.State(False)  # an original that came with an example goes with it; a visitor's own stays
     gr.Markdown("Takes out noise of any kind and strength; you need not say how much there is.", elem_classes="lead")
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
@@ -351,7 +360,7 @@ def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
                 gr.Markdown("Optional: with the same photo without noise, PSNR and SSIM tell how close the result comes.")
                 original = photo_input("Clean original", height=180, elem_id="denoise-original")
             with examples:
-                example_strip(thumbnails, lambda path: (later.work.noisy_example(path), str(path)), [photo, original])
+                example_strip("RGB", lambda path: (later.work.noisy_example(path), str(path), True), [photo, original, lent])
             with gr.Accordion("Settings", open=False):
                 model = gr.Dropdown(choices.DENOISERS, value=choices.DENOISER, label="Network")
                 strength = strength_slider()
@@ -361,11 +370,12 @@ def build_denoise(thumbnails: list[Path]) -> tuple[gr.Image, gr.Image]:
         with gr.Column(scale=7, min_width=300):
             output = build_output()
     wire(button, cancel, denoise, "denoise", [photo, model, strength, ensemble, original], output)
-    photo.upload(lambda: None, None, original, **LIGHT)  # it was another's
-    return photo, original
+    photo.upload(lambda lent: (None if lent else gr.skip(), False), lent, [original, lent], **LIGHT)
+    original.upload(lambda: False, None, lent, **LIGHT)
+    return photo, original, lent
 
 
-def build_colorize(thumbnails: list[Path]) -> None:
+def build_colorize() -> None:
     gr.Markdown(
         "Colours a grey photo. Give it one in colour, and it is made grey first, so that you can compare with the truth.",
         elem_classes="lead",
@@ -374,7 +384,7 @@ def build_colorize(thumbnails: list[Path]) -> None:
         with gr.Column(scale=5, min_width=300):
             photo = photo_input("Your photo", height=320)
             button, cancel = build_buttons("Colorize")
-            example_strip(thumbnails, str, [photo])
+            example_strip("L", str, [photo])
             with gr.Accordion("Settings", open=False):
                 model = gr.Dropdown(choices.COLORIZERS, value=choices.COLORIZER, label="Network")
                 vividness = vividness_slider()
@@ -411,7 +421,7 @@ def build_brush(photo: gr.Image) -> gr.JSON:
     return hints
 
 
-def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.Image, gr.Image]) -> None:
+def build_noise(tabs: gr.Tabs, denoise_boxes: tuple[gr.Image, gr.Image, gr.State]) -> None:
     gr.Markdown("Spoils a clean photo in a known way, to see how well Denoise undoes it.", elem_classes="lead")
     with gr.Row(elem_classes="workspace"):
         with gr.Column(scale=5, min_width=300):
@@ -424,7 +434,7 @@ def build_noise(thumbnails: list[Path], tabs: gr.Tabs, denoise_boxes: tuple[gr.I
             ]
             seed = gr.Number(0, label="Seed", info="The same seed gives the same noise.", precision=0, minimum=0, maximum=2**31)
             button, cancel = build_buttons("Add noise")
-            example_strip(thumbnails, str, [photo])
+            example_strip("RGB", str, [photo])
         with gr.Column(scale=7, min_width=300):
             output = build_output()
             onward = gr.Button("Denoise this", variant="primary", interactive=False)
@@ -482,9 +492,11 @@ def build_gallery() -> None:
     )
     open_when_done(event, [download])
     noise, method, psnr = choices.CURVE_COLUMNS
+    let_cancel(cancel, event)
     with gr.Accordion("PSNR against the noise level", open=False):
-        curve_button = gr.Button("Plot the first photo", size="md")
+        curve_button, curve_cancel = build_buttons("Plot the first photo")
         curve = gr.LinePlot(x=noise, y=psnr, color=method, label="PSNR against the noise level", show_label=False, height=320)
+    open_cancel(curve_button, curve_cancel)
     plot = curve_button.click(
         plot_curve,
         [examples, seed, photos],
@@ -493,13 +505,13 @@ def build_gallery() -> None:
         concurrency_id="work",
         concurrency_limit=1,
     )
-    let_cancel(cancel, event, plot)
+    let_cancel(curve_cancel, plot)
 
 
 def build_batch() -> None:
     gr.Markdown(
         f"Up to {choices.MAX_FILES} photos, or a ZIP of them, {server.MAX_UPLOAD_BYTES >> 20} MB in all, come back as one ZIP. "
-        "Files that fail are named.",
+        "Files that fail are named. Keep this page open: leaving or Cancel gives up what is done.",
         elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
@@ -558,22 +570,19 @@ def tab(title: str, name: str) -> gr.Tab:
 
 def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
     """The whole page, for at most so many waiting visitors."""
-    thumbnails = Path(tempfile.mkdtemp(prefix="photo-restorer-thumbnails-"))
-    atexit.register(shutil.rmtree, thumbnails, ignore_errors=True)
-    colored, grey = write_thumbnails(thumbnails)
-    gr.set_static_paths([thumbnails, EXAMPLES[0].path.parent])
+    gr.set_static_paths([EXAMPLES[0].path.parent])
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(server.SWEEP_SECONDS, server.KEEP_SECONDS)) as page:
         gr.HTML(HEADER, padding=False)
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with tab("Restore", "restore"):
-                build_restore(grey)
+                build_restore()
             with tab("Denoise", "denoise"):
-                boxes = build_denoise(colored)
+                boxes = build_denoise()
             with tab("Colorize", "colorize"):
-                build_colorize(grey)
+                build_colorize()
             with tab("Add noise", "noise"):
-                build_noise(colored, tabs, boxes)
+                build_noise(tabs, boxes)
             with tab("Gallery", "gallery"):
                 build_gallery()
             with tab("Batch", "batch"):

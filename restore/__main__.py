@@ -18,7 +18,7 @@ from PIL import ImageColor
 
 from restore import pipeline
 from restore.engine import Share, Work, say, start_server
-from restore.folder import FileTask, UsageError, plan, restore_files
+from restore.folder import FileTask, UsageError, left_to_do, plan, restore_files
 from restore.images import MAX_PIXELS
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
@@ -58,10 +58,13 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
         raise UsageError("give pictures and a place for them on this machine, or --dataset")
     output = Path(options.output)
     jobs = plan(options.input, output)
+    todo = left_to_do(share.of(jobs), output, options.overwrite)
     if len(jobs) > 1:
-        _prepare(options, processes)
+        _one_thread()
+    if min(processes, len(todo)) > 1:
+        start_server(options.imports)
     task = FileTask(*_settings(options))
-    return restore_files(jobs, task, output, share=share, overwrite=options.overwrite, processes=processes)
+    return restore_files(jobs, todo, task, output, share, processes)
 
 
 def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) -> int:
@@ -70,7 +73,9 @@ def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) 
     if options.input or options.overwrite:
         raise UsageError("--dataset goes without other pictures, and does nothing again: remove its files for that")
     source, store = Source.open(options.dataset, options.split), open_store(options.output)
-    _prepare(options, processes)
+    _one_thread()
+    if processes > 1:
+        start_server([*options.imports, "restore.dataset"])
     task = RowTask(*_settings(options))
     return restore_dataset(source, store, task, share=share, processes=processes)
 
@@ -80,12 +85,10 @@ def _settings(options: argparse.Namespace) -> tuple[Work, int, bool]:
     return options.work(options), int(options.max_megapixels * 1e6), options.keep_gps
 
 
-def _prepare(options: argparse.Namespace, processes: int) -> None:
+def _one_thread() -> None:
     """Let each of many pictures have one thread: the last bits of colour depend on threads, and must not on who does the work."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    if processes > 1:
-        start_server(options.imports)
 
 
 # The arguments
@@ -107,14 +110,22 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--colorizer", default="colorizer-photo", help="bundled name, folder or Hub id (%(default)s)")
 
     for command in (denoise, restore):
-        command.add_argument("--strength", type=_up_to(pipeline.MAX_STRENGTH), default=1.0, help="of denoising, 0 to 1.5 (1)")
+        command.add_argument(
+            "--strength", type=_up_to(pipeline.MAX_STRENGTH), default=1.0, help="how much of the noise to remove, 0 to 1.5 (1)"
+        )
         command.add_argument(
             "--self-ensemble", action="store_true", help="mean over eight flips and rotations, eight times slower"
         )
     for command in (colorize, restore):
-        command.add_argument("--vividness", type=_up_to(pipeline.MAX_VIVIDNESS), default=1.0, help="of colour, 0 to 2 (1)")
         command.add_argument(
-            "--hint", type=_hint, action="append", metavar="X,Y,#RRGGBB", help="a colour known at a pixel; repeatable"
+            "--vividness", type=_up_to(pipeline.MAX_VIVIDNESS), default=1.0, help="how lively the colours are, 0 to 2 (1)"
+        )
+        command.add_argument(
+            "--hint",
+            type=_hint,
+            action="append",
+            metavar="X,Y,#RRGGBB",
+            help="a known colour at a pixel; may be repeated, and counts for every picture",
         )
     return parser
 
@@ -135,13 +146,15 @@ def _command(
         help="in place of pictures: a Hub id, or a folder of Parquet files; OUTPUT "
         "is then a folder, or hf://datasets/USER/NAME, and gets Parquet files",
     )
-    command.add_argument("--split", default="train", help="of the data set (%(default)s)")
-    command.add_argument("--processes", type=_count, default=0, help="that restore pictures, one thread each (one a core)")
+    command.add_argument("--split", default="train", help="split of the data set to read (%(default)s)")
+    command.add_argument(
+        "--processes", type=_count, default=0, help="worker processes, one thread each; one beside a GPU (one per core)"
+    )
     command.add_argument("--overwrite", action="store_true", help="do again what is already in the folder OUTPUT")
     command.add_argument(
         "--max-megapixels", type=_up_to(1e6), default=MAX_PIXELS / 1e6, help="refuse larger pictures (%(default)g)"
     )
-    command.add_argument("--keep-gps", action="store_true", help="keep the place in the EXIF data")
+    command.add_argument("--keep-gps", action="store_true", help="keep the GPS position, which is removed otherwise")
     return command
 
 

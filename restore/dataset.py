@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, IterableDataset, Value, load_dataset
 from datasets.exceptions import DatasetsError
+from httpx2 import HTTPError
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as PILImage
@@ -85,12 +86,13 @@ class HubDataset:
     name: str
 
     def names(self) -> set[str]:
-        HfApi().create_repo(self.name, repo_type="dataset", private=True, exist_ok=True)
-        files = HfApi().list_repo_files(self.name, repo_type="dataset")
+        with _reaching_the_hub():
+            HfApi().create_repo(self.name, repo_type="dataset", private=True, exist_ok=True)
+            files = HfApi().list_repo_files(self.name, repo_type="dataset")
         return {file.removeprefix("data/") for file in files if file.startswith("data/")}
 
     def rows(self, name: str) -> int:
-        with HfFileSystem().open(f"datasets/{self.name}/data/{name}", "rb") as file:
+        with _reaching_the_hub(), HfFileSystem().open(f"datasets/{self.name}/data/{name}", "rb") as file:
             return int(pq.read_metadata(file).num_rows)
 
     @contextlib.contextmanager
@@ -100,23 +102,39 @@ class HubDataset:
             file.flush()
             for attempt in range(1, COMMIT_ATTEMPTS + 1):
                 try:
-                    HfApi().upload_file(
-                        path_or_fileobj=file.name,
-                        path_in_repo=f"data/{name}",
-                        repo_id=self.name,
-                        repo_type="dataset",
-                        commit_message=f"Add {name}",
-                    )
+                    with _reaching_the_hub():
+                        HfApi().upload_file(
+                            path_or_fileobj=file.name,
+                            path_in_repo=f"data/{name}",
+                            repo_id=self.name,
+                            repo_type="dataset",
+                            commit_message=f"Add {name}",
+                        )
                     return
-                except HfHubHTTPError as error:
-                    if error.response.status_code not in PASSING or attempt == COMMIT_ATTEMPTS:
+                except (HfHubHTTPError, ConnectionError) as error:
+                    if not _may_pass(error) or attempt == COMMIT_ATTEMPTS:
                         raise
                     time.sleep(_seconds_to_wait(error, attempt))
 
 
-def _seconds_to_wait(error: HfHubHTTPError, attempt: int) -> float:
+@contextlib.contextmanager
+def _reaching_the_hub() -> Iterator[None]:
+    """Let a Hub that cannot be reached be an OSError, which the errors of its client's library are not."""
+    try:
+        yield
+    except HfHubHTTPError:  # it was reached, and has answered
+        raise
+    except HTTPError as error:
+        raise ConnectionError(f"cannot reach the Hub: {error}") from error
+
+
+def _may_pass(error: HfHubHTTPError | ConnectionError) -> bool:
+    return isinstance(error, ConnectionError) or error.response.status_code in PASSING
+
+
+def _seconds_to_wait(error: HfHubHTTPError | ConnectionError, attempt: int) -> float:
     """What the Hub asks for, as where it takes so many commits an hour; else a little longer at each attempt."""
-    asked = error.response.headers.get("Retry-After", "")
+    asked = "" if isinstance(error, ConnectionError) else error.response.headers.get("Retry-After", "")
     return float(asked) if asked.isdecimal() else float(attempt)
 
 
@@ -152,7 +170,7 @@ class Source:
         try:
             location = str(Path(name).resolve()) if Path(name).is_dir() else name
             rows = load_dataset(location, split=split, streaming=True)
-        except (DatasetsError, OSError, ValueError) as error:
+        except (DatasetsError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
             raise DataError(f"cannot load the split {split} of {name}: {' '.join(str(error).split())}") from error
         features = rows.features or Features()
         columns = [column for column, feature in features.items() if isinstance(feature, Image)]

@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -141,11 +142,14 @@ def say(line: str) -> None:
     tqdm.write("".join(char if char.isprintable() else " " for char in line), file=sys.stderr)
 
 
-def start_server(modules: Sequence[str]) -> None:
-    """Let the server that processes are forked from import `modules` while this process does what it has to do first."""
+def start_server(modules: Sequence[str] = ()) -> None:
+    """Let the server that processes are forked from import `modules` while this process does what it has to do first.
+
+    It and its processes do not hear what stops this one, since they end when they are told to; one that runs is left as it is.
+    """
     if START == "forkserver":
         multiprocessing.get_context(START).set_forkserver_preload(list(modules))
-        with _ignored(STOPS):  # which its processes inherit: they end when they are told to by this one
+        with _ignored(STOPS):
             forkserver.ensure_running()
 
 
@@ -221,7 +225,9 @@ def _run_in_processes(
 ) -> list[Item]:
     """Each process with pictures of its own. If one dies, all end, and the items that they had are given back."""
     context = multiprocessing.get_context(START)
+    start_server()
     stop = context.Event()
+    life, end_of_life = context.Pipe(duplex=False)
     pending: dict[Future[Done[Result]], Item] = {}
     suspects: list[Item] = []
 
@@ -234,12 +240,11 @@ def _run_in_processes(
                 settle(item, future.result)
 
     try:
-        with ProcessPoolExecutor(processes, context, _start, (task, stop)) as pool:
+        with life, end_of_life, ProcessPoolExecutor(processes, context, _start, (task, stop, life)) as pool:
             try:
                 for item in items:
                     try:
-                        with _ignored(STOPS):  # a new process may inherit this from here too
-                            pending[pool.submit(_perform, item)] = item
+                        pending[pool.submit(_perform, item)] = item
                     except BrokenProcessPool:
                         suspects.append(item)
                         break
@@ -250,7 +255,11 @@ def _run_in_processes(
                 settle_all(wait(pending).done)
             except BaseException:
                 stop.set()
+                settle_all(wait(pending).done)
                 raise
+            finally:
+                if suspects:  # the pool waits for the other processes, and they may wait for a lock that the dead one held
+                    end_of_life.close()
     finally:
         settle_all(list(pending))
     return suspects
@@ -272,17 +281,19 @@ def _ignored(signals: Sequence[signal.Signals]) -> Iterator[None]:
 _at_work: tuple[Task[Any, Any], Event]
 
 
-def _start(task: Task[Any, Any], stop: Event) -> None:
+def _start(task: Task[Any, Any], stop: Event, life: Connection) -> None:
     global _at_work
     _at_work = task, stop
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=[life], daemon=True).start()
 
 
-def _die_with_parent() -> None:
-    """End as soon as the process that gives the work is gone; it may have been killed without a chance to say so."""
+def _end_with(life: Connection) -> None:
+    """End as soon as the process that gives the work closes its end of a pipe or is gone, perhaps killed without a chance to."""
     if (parent := multiprocessing.parent_process()) is not None:
-        connection.wait([parent.sentinel])
+        connection.wait([parent.sentinel, life])
         os._exit(1)
 
 

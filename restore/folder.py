@@ -108,15 +108,18 @@ def _writable(name: Path) -> Path:
     return name if name.suffix.lower() in WRITERS else name.with_name(name.name + ".png")
 
 
-def restore_files(jobs: Sequence[Job], task: FileTask, output: Path, *, share: Share, overwrite: bool, processes: int) -> int:
-    """Do a share of the jobs, and give the exit code.
+def left_to_do(jobs: Sequence[Job], output: Path, overwrite: bool) -> list[Job]:
+    """The jobs without those that are done, unless `overwrite`. A single file is always done again."""
+    # os.path: a name that is too long exists nowhere, and is no reason to stop
+    return [job for job in jobs if overwrite or job.cause or job.target == output or not os.path.exists(job.target)]
 
-    In a folder what is done is skipped unless `overwrite`, what killed runs have left is swept away, and failures are listed in
-    a CSV file.
+
+def restore_files(jobs: Sequence[Job], todo: Sequence[Job], task: FileTask, output: Path, share: Share, processes: int) -> int:
+    """Do what is left to do of a share of the jobs, and give the exit code.
+
+    In a folder what killed runs have left is swept away, and failures are listed in a CSV file.
     """
     mine = share.of(jobs)
-    # os.path: a name that is too long exists nowhere, and is no reason to stop
-    todo = [job for job in mine if overwrite or job.cause or job.target == output or not os.path.exists(job.target)]
     tally = Tally(len(todo), skipped=len(mine) - len(todo), quiet=share.index > 0)
 
     def settle(job: Job, outcome: Callable[[], Done[None]]) -> None:

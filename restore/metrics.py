@@ -9,6 +9,9 @@ from torch import Tensor
 
 from restore.color import rgb_to_lab
 
+SSIM_WINDOW = 11  # pixels
+SSIM_PIXELS = 1 << 20
+
 
 def mse(picture: Tensor, truth: Tensor) -> Tensor:
     """Mean squared error of each picture."""
@@ -30,9 +33,16 @@ def ssim(picture: Tensor, truth: Tensor) -> Tensor:
 
     It is the mean over the places where the window fits, so both sides must be at least 11 pixels.
     """
-    if min(picture.shape[-2:]) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, not {picture.shape[-1]}x{picture.shape[-2]}")
-    return _ssim_map(picture, truth, window_size=11, padding="valid").mean(dim=(1, 2, 3))
+    height, width = picture.shape[-2:]
+    if min(height, width) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, not {width}x{height}")
+    rows = max(SSIM_WINDOW, SSIM_PIXELS // width)  # of the map at a time, which takes a hundred bytes a pixel to make
+    total = picture.new_zeros(len(picture), dtype=torch.float64)
+    for first in range(0, height - SSIM_WINDOW + 1, rows):
+        seen = (..., slice(first, first + rows + SSIM_WINDOW - 1), slice(None))
+        strip = _ssim_map(picture[seen], truth[seen], window_size=SSIM_WINDOW, padding="valid")
+        total += strip.double().mean(1).sum((1, 2))
+    return (total / ((height - SSIM_WINDOW + 1) * (width - SSIM_WINDOW + 1))).to(picture.dtype)
 
 
 def colorfulness(picture: Tensor) -> Tensor:

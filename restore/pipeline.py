@@ -110,10 +110,11 @@ def restore(
     progress: Progress | None = None,
     *,
     in_place: bool = False,
+    on_color: Callable[[], object] | None = None,
 ) -> Image.Image:
     """Denoise a picture, then give it colour if it has none (see `is_colourless`) or if there are hints.
 
-    Arguments and errors are those of `denoise` and `colorize`.
+    Arguments and errors are those of `denoise` and `colorize`; `on_color` is called if it is given colour, before it is.
     """
     opened, free = _open(picture, in_place)
     _check_range("vividness", vividness, MAX_VIVIDNESS)
@@ -122,6 +123,8 @@ def restore(
     if not hints and not is_colourless(clean):
         _report(progress, 1.0)
         return opened.to_pil(clean)
+    if on_color is not None:
+        on_color()
     colorize_tensor(clean, colorizer, vividness, hints, _part(progress, 0.9, 1.0), out=clean)
     return opened.to_pil(clean, color=True)
 

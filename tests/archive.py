@@ -35,7 +35,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def start(*arguments: str, rank: int = 0, world_size: int = 1) -> "subprocess.Popen[str]":
-    """`python -m restore`, as one of the processes that torchrun would start."""
+    """`python -m restore`, as one of the processes that torchrun would start; the leader of a group, as a terminal makes it."""
     environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world_size)}
     command = [sys.executable, "-m", "restore", *arguments]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603  # our own words
+    return subprocess.Popen(  # noqa: S603  # our own words
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )

@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from app_server import serve
 from gradio_client import Client, handle_file
@@ -210,7 +212,7 @@ def test_a_bad_zip_costs_a_batch_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_batch_has_done_in_time_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(picture: Picture, progress: choices.Report) -> Image.Image:
+    def slow(picture: Picture, progress: choices.Report, in_place: bool) -> Image.Image:  # noqa: ARG001
         progress(0.0)
         return picture.to_pil(picture.rgb)
 
@@ -223,6 +225,30 @@ def test_what_a_batch_has_done_in_time_comes_back(monkeypatch: pytest.MonkeyPatc
     assert [row[1] for row in rows] == ["car.png", "car-2.png", "car-3.png", "Not done: the limit is 10 minutes"]
     with zipfile.ZipFile(str(archive)) as file:
         assert file.namelist() == ["car.png", "car-2.png", "car-3.png"]
+
+
+def test_a_photo_of_a_batch_that_breaks_something_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([RuntimeError("/srv/secret: out of memory"), None])
+
+    def fragile(picture: Picture, **_: Any) -> Image.Image:
+        if (error := next(answers)) is not None:
+            raise error
+        return picture.to_pil(picture.rgb)
+
+    monkeypatch.setitem(batch.TASKS, "denoise", fragile)
+    archive, rows = batch.run_batch([str(CAR)] * 2, "denoise", ".png", lambda _: None)
+    assert [row[1] for row in rows] == ["Failed: something broke on our side", "car.png"]
+    assert archive
+    assert "/srv/secret" in caplog.text
+
+
+def test_a_batch_tells_what_was_left_out_of_a_file(tmp_path: Path) -> None:
+    pages = [Image.new("L", (32, 32), shade) for shade in (60, 200)]
+    pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
+    [(_, result, _)] = run_batch(tmp_path / "album.tif")
+    assert result.startswith("album.png; showing the first of")
 
 
 @pytest.mark.parametrize("size", [(1000, 3000), (3000, 1000), (300, 200)])
@@ -508,8 +534,49 @@ def failing(error: Exception) -> Callable[..., Any]:
 
 def test_a_job_that_takes_too_long_is_stopped(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MAX_JOB_SECONDS", -1)
-    with pytest.raises(AppError, match="A smaller picture will do"):
+    with pytest.raises(AppError, match="Try a smaller picture"):
         client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_a_job_that_is_done_at_the_limit_is_saved(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def last_moment(picture: Picture, *_: Any, **__: Any) -> Image.Image:
+        monkeypatch.setattr(jobs, "MAX_JOB_SECONDS", -1)
+        return picture.to_pil(picture.rgb)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", last_moment)
+        assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_the_time_left_is_told_until_there_is_none() -> None:
+    assert [jobs._time_left(*at) for at in ((0.5, 0.5), (0.5, 20), (0.1, 60), (1.0, 20))] == [
+        "Working",
+        "About 20 s left",
+        "About 9 min left",
+        "Saving",
+    ]
+
+
+def test_what_the_lender_of_a_gpu_says_is_passed_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work.restore, "denoise", failing(gr.Error("You have used up your GPU quota.")))
+    with pytest.raises(AppError, match="used up your GPU quota"):
+        client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+@pytest.mark.parametrize(("shade", "line"), [((90, 90, 90), work.GIVEN_COLOR), ((40, 90, 200), work.HAS_COLOR)])
+def test_restore_says_what_it_took_the_photo_for(shade: tuple[int, int, int], line: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pixels = np.clip(shade + draw.normal(0, 10, (48, 64, 1)) + np.linspace(-40, 40, 64)[:, None], 0, 255)
+    if line == work.HAS_COLOR:
+        pixels[:24] = pixels[:24, :, ::-1]
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photo.png")
+    scores = work.restore_photo(str(tmp_path / "photo.png"), 1.0, 1.0, lambda _: None).scores
+    assert [score["value"] for score in scores if score["name"] == "Note"] == [line]
+
+
+def test_the_brush_stays_empty_where_the_photo_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "letter.jpg").write_text("Dear photographer")
+    assert brush.open_canvas(str(tmp_path / "letter.jpg"), lambda _: None) == ([], None, None)
 
 
 def test_what_breaks_inside_stays_inside(

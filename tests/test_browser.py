@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from app_server import serve
 from PIL import Image
@@ -99,6 +100,35 @@ def test_a_noisy_photo_comes_back_closer_to_the_truth(context: BrowserContext, a
     assert read_score(page, "PSNR now") > read_score(page, "PSNR noisy")
     result = Image.open(download(page, "Download PNG"))
     assert (result.format, result.size) == ("PNG", Image.open(noisy).size)
+
+
+def test_an_original_stays_until_the_page_itself_has_put_it_there(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "denoise")
+    photo, original = page.locator("#denoise-photo"), page.locator("#denoise-original")
+    upload(original, CAR)
+    upload(photo, CAR)
+    page.wait_for_timeout(1000)
+    expect(original.locator("img")).to_be_visible()  # the visitor's own
+    page = visit(context, address, "denoise")
+    photo, original = page.locator("#denoise-photo"), page.locator("#denoise-original")
+    choose_example(page, "Dish", "dish-noisy")
+    expect(original.locator("img[src*='dish']")).to_be_visible(timeout=SECONDS)
+    photo.get_by_role("button", name="Clear").or_(photo.get_by_role("button", name="Remove")).first.click()
+    upload(photo, CAR)
+    expect(original.locator("img")).to_have_count(0, timeout=SECONDS)  # the example's
+
+
+def test_a_photo_of_a_format_that_the_browser_does_not_know_is_taken(
+    context: BrowserContext, address: str, tmp_path: Path
+) -> None:
+    pillow_heif.from_pillow(Image.open(CAR)).save(tmp_path / "car.heic")
+    page = visit(context, address, "denoise")
+    file = {"name": "car.heic", "mimeType": "application/octet-stream", "buffer": (tmp_path / "car.heic").read_bytes()}
+    box = page.locator("#denoise-photo")
+    box.locator('input[type="file"]').first.set_input_files(file)
+    expect(box.locator("img[src*='car.heic']")).to_be_attached(timeout=SECONDS)
+    press(page, "Denoise")
+    read_score(page, "Time")
 
 
 PLACE_AND_SCALE = """image => {

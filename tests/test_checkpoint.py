@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +90,31 @@ def test_a_run_of_muon_resumes_to_the_bit(tmp_path: Path) -> None:
         train(tmp_path / "parts", optimizer="muon", stop_at=5)
     train(tmp_path / "parts", optimizer="muon", resume=True)
     assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
+def test_a_run_resumed_with_another_optimizer_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, steps=2, optimizer="muon")
+    with pytest.raises(TrainingError, match="of --optimizer muon, not adamw"):
+        train(tmp_path, steps=3, resume=True)
+
+
+def test_a_run_without_a_whole_checkpoint_does_not_begin_anew(tmp_path: Path) -> None:
+    train(tmp_path, steps=2)
+    for manifest in tmp_path.glob("step-*/manifest.json"):
+        manifest.write_text("{}")
+    before = sorted(tmp_path.glob("step-*"))
+    with pytest.raises(TrainingError, match="no checkpoint that is whole"):
+        train(tmp_path, steps=2, resume=True)
+    assert sorted(tmp_path.glob("step-*")) == before
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(checkpoint, "_sha256", refuse)
+    with pytest.raises(TrainingError, match="cannot read the checkpoint"):
+        checkpoint.load_newest(undisturbed)
 
 
 def test_a_run_resumed_with_another_global_batch_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def test_bad_pictures_in_a_parquet_row_without_a_picture(tmp_path: Path) -> None
     )
     training, _ = open_splits(str(tmp_path))
     batches = list(Pictures(training, View()).batches(range(3), batch_size=len(training)))
-    assert {reason for batch in batches for reason in batch.skipped.values()} == {"corrupt: missing"}
+    assert {reason for batch in batches for reason in batch.skipped.values()} == {"missing"}
 
 
 def test_nothing_but_bad_pictures_is_an_error() -> None:

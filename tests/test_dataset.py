@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -186,3 +187,29 @@ def parquet_of(hub: Hub) -> dict[str, bytes]:
     """The Parquet files of the restored data set."""
     _, files = hub.repositories["dataset", "tester/restored"].at("main")
     return {name: hub.blobs[file.sha256] for name, file in files.items() if name.endswith(".parquet")}
+
+
+def test_a_hub_that_cannot_be_reached_is_told(
+    scans: Path, network: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise httpx2.ConnectError("no route to host")
+
+    monkeypatch.setattr(dataset.HfApi, "create_repo", fail)
+    output = "hf://datasets/tester/restored"
+    assert main(["denoise", "--dataset", str(scans), "-o", output, "--model", network, "--processes", "1"]) == 2
+    assert "error: cannot reach the Hub: no route to host" in capsys.readouterr().err
+
+
+def test_a_connection_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([httpx2.ConnectError("no route to host"), None])
+
+    def upload(*_: Any, **__: Any) -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    monkeypatch.setattr(dataset.HfApi, "upload_file", upload)
+    monkeypatch.setattr(dataset.time, "sleep", lambda _: None)
+    with dataset.HubDataset("tester/restored").writing("part.parquet") as file:
+        file.write(b"rows")
+    assert next(answers, "sent") == "sent"

@@ -74,11 +74,13 @@ def test_a_killed_run_goes_on_with_nothing_lost(album: Path, network: str, undis
     assert contents(tmp_path) == undisturbed
 
 
-def test_ctrl_c_ends_it_cleanly(network: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_cleanly(stop: signal.Signals, network: str, tmp_path: Path) -> None:
+    """The terminal sends it to all processes, as Slurm does with the other."""
     save_pictures(tmp_path / "album", 20, side=400)
     process = start("denoise", str(tmp_path / "album"), "-o", str(tmp_path / "out"), "--model", network, "--processes", "2")
     wait_for_results(tmp_path / "out", 1, process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped: " in errors

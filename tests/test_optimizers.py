@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import TINY, train
+from accelerate.utils import set_seed
+from small_training import RECIPE, TINY, train
 from torch import Generator, nn
 
 from restore.models.denoiser import Denoiser
@@ -105,7 +106,7 @@ def test_the_state_made_ahead_is_what_the_first_step_would_make(kind: type[torch
 
 
 def test_a_run_with_muon_trains_every_parameter(tmp_path: Path) -> None:
-    torch.manual_seed(0)
     trained = train(tmp_path, optimizer="muon", steps=3, ema=0).state_dict()
+    set_seed(RECIPE.seed)
     start = Denoiser(**TINY).state_dict()
     assert all(not torch.equal(trained[name], start[name]) for name in start)

@@ -113,10 +113,9 @@ def test_the_documented_command_deploys(tmp_path: Path) -> None:
 def lent(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """web.gpu as on ZeroGPU, whose package runs a job in a forked process: pickled on the way there and on the way back."""
 
-    def borrow(task: Callable[..., Any], duration: int) -> Callable[..., Any]:
-        assert duration > 0
-
+    def borrow(task: Callable[..., Any], duration: Callable[..., int]) -> Callable[..., Any]:
         def elsewhere(*arguments: Any) -> Any:
+            assert 0 < duration(*arguments) <= gpu.LONGEST
             with multiprocessing.get_context("fork").Pool(1) as pool:
                 return pool.apply(task, arguments)
 
@@ -129,6 +128,10 @@ def lent(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     yield importlib.reload(gpu)
     monkeypatch.undo()
     importlib.reload(gpu)
+
+
+def test_many_pictures_borrow_a_gpu_for_longer() -> None:
+    assert gpu.seconds_for(later.job("batch.run_batch")) > gpu.seconds_for(later.job("work.denoise_photo")) > gpu.MARGIN
 
 
 def test_a_job_runs_where_the_lent_gpu_is(lent: ModuleType) -> None:

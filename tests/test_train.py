@@ -108,6 +108,10 @@ def test_init_holds_the_network_that_is_asked_for(tmp_path: Path) -> None:
     Denoiser(widths=(8, 16), depths=(1, 1)).save_pretrained(tmp_path)
     with pytest.raises(TrainingError, match="does not hold the paper network"):
         denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), network="paper"))
+    paper = Denoiser(**denoise.NETWORKS["paper"])
+    paper.save_pretrained(tmp_path)
+    model = denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), network="paper"))
+    assert torch.equal(model.tail.weight, paper.tail.weight)
 
 
 def create_without_download(create: Any) -> Any:
@@ -132,13 +136,36 @@ def test_a_denoiser_grows_from_a_smaller_one(size: dict[str, Any], tmp_path: Pat
     small = Denoiser(**size).eval()
     small.save_pretrained(tmp_path)
     model = denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), grow=True)).eval()
-    assert sum(1 for _ in model.parameters()) >= sum(1 for _ in small.parameters())
     noisy = torch.rand(1, 3, 24, 32, generator=generator)
     torch.testing.assert_close(model(noisy), small(noisy))
 
-    model(noisy).sum().backward()
-    silent = {name for name, parameter in model.named_parameters() if not parameter.grad.any()}
-    assert all("conv1" in name for name in silent)  # the first convolution of a new block waits for its second
+
+def test_what_a_denoiser_has_grown_learns(generator: Generator) -> None:
+    small, model = Denoiser(widths=(4, 8), depths=(1, 1)), Denoiser(widths=(6, 12), depths=(2, 1))
+    denoise.grow(model, small)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(6):  # what listens to new channels moves first, then what they say
+        noisy = torch.rand(1, 3, 16, 16, generator=generator)
+        optimizer.zero_grad()
+        model(noisy).square().mean().backward()
+        optimizer.step()
+    known = {name: tensor.shape for name, tensor in small.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        is_new = torch.ones_like(parameter, dtype=torch.bool)
+        is_new[tuple(slice(side) for side in known.get(name, ()))] = name not in known
+        if is_new.any():
+            assert (parameter.detach() != before[name])[is_new].any(), name
+
+
+def test_a_network_with_norms_grows_in_depth(generator: Generator) -> None:
+    small = Denoiser(widths=(8, 16), depths=(1, 1), norm="batch").eval()
+    model = Denoiser(widths=(8, 16), depths=(2, 3), norm="batch").eval()
+    denoise.grow(model, small)
+    noisy = torch.rand(1, 3, 16, 16, generator=generator)
+    torch.testing.assert_close(model(noisy), small(noisy))
+    with pytest.raises(TrainingError, match="not a smaller one"):
+        denoise.grow(Denoiser(widths=(12, 16), depths=(2, 3), norm="batch"), small)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +251,18 @@ def _another_precision() -> Iterator[None]:
     AcceleratorState._reset_state()
     yield
     AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_another_precision")
+def test_float16_is_refused_on_a_cpu_where_accelerate_would_ignore_it(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="fp16 needs a GPU"):
+        train(tmp_path, mixed_precision="fp16")
+
+
+@pytest.mark.parametrize("name", ["batch_size", "accumulate", "validation_pictures", "validate_every"])
+def test_numbers_that_would_fail_late_are_refused_at_once(name: str) -> None:
+    with pytest.raises(TrainingError, match=f"--{name} must be 1 or more, not 0"):
+        denoise.DenoiseRecipe(**{name: 0})
 
 
 @pytest.mark.usefixtures("_another_precision")

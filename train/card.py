@@ -42,7 +42,7 @@ model = {{ class_name }}.from_pretrained("{{ name }}")
 
     {{ command }}
 {% if before %}
-The weights that it began with came about by, first to last,
+It began with the weights of earlier runs, as far as they are recorded, first to last:
 {% for stage in before %}
     {{ stage }}
 {% endfor %}{% endif %}
@@ -60,18 +60,24 @@ NETWORKS: dict[str, type[HubModel]] = {"Denoiser": Denoiser, "Colorizer": Colori
 KINDS = {
     "Denoiser": {
         "tag": "denoising",
-        "purpose": "Removes noise from colour pictures, blind to its kind and level.",
+        "purpose": "Removes noise from colour pictures.",
         "call": "clean = model(noisy)  # (B, 3, H, W) in [0, 1], any size",
-        "limits": "It removes noise, not blur, scratches or compression blocks; drowned texture comes out smooth.",
+        "limits": "It removes noise, not blur, scratches or compression blocks; texture hidden by the noise comes out smooth.",
     },
     "Colorizer": {
         "tag": "colorization",
         "purpose": "Gives a picture colour from its lightness, and from colour hints where there are any.",
         "call": "ab = model(lightness)  # (B, 1, H, W) in [0, 100] -> (B, 2, H, W) in Lab units, any size",
         "limits": (
-            "The colours are plausible, not those that were; skin and clothes are guesses. Do not take them for evidence."
+            "The colours are plausible, not necessarily the original ones; skin and clothes are guesses. Do not take them for "
+            "evidence."
         ),
     },
+}
+PURPOSES = {  # of a denoiser, by the noise that it was trained on
+    "photo": "Removes noise from colour photographs, blind to its kind and level.",
+    "paper-cifar10": "Removes the paper's noise: Gaussian of sigma 0.125, then 1% salt and pepper. It has seen no other.",
+    "paper-imagenet64": "Removes the paper's noise: Gaussian of sigma 0.125, then 2% salt and pepper. It has seen no other.",
 }
 MEASURES = {"psnr": "PSNR, mean per image", "gain": "over grey", "pooled_gain": "over grey, pooled"}
 
@@ -86,12 +92,14 @@ class Training:
     steps: int
     validation_pictures: int  # at most
     measures: dict[str, float]  # of the last validation; PSNR in dB
+    noise: str = ""  # that a denoiser learned to remove
     before: list[str] = dataclasses.field(default_factory=list)  # the earlier runs that it goes on from, first to last
 
     @classmethod
     def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float]) -> Self:
         dataset, validated = portable(recipe.dataset), recipe.validation_pictures
-        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, history(recipe))
+        noise = getattr(recipe, "noise", "")
+        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, noise, history(recipe))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -161,6 +169,7 @@ def model_card(folder: Path, name: str) -> ModelCard:
         eval_results=eval_results(tables) or None,
     )
     values: dict[str, Any] = kind | dataclasses.asdict(training) | {"steps": f"{training.steps:,}"}
+    values["purpose"] = PURPOSES.get(training.noise, kind["purpose"])
     card: ModelCard = ModelCard.from_template(
         data,
         template_str=TEMPLATE,

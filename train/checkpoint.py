@@ -79,11 +79,14 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _is_whole(checkpoint: Path) -> bool:
+    """Whether it is undamaged. Raises CheckpointError where that cannot be told, for it may well be."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
         return bool(manifest == {name: _sha256(checkpoint / name) for name in (TENSORS, NUMBERS)})
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return False
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {checkpoint}: {error}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -35,8 +35,8 @@ class ColorizeRecipe(Recipe):
     network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"  # thumbnail is photo, for sides up to 64
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
-    mean_weight: float = 1.0  # of the squared error of the distribution's mean, beside the cross-entropy of the bins
-    hint_share: float = 0.1  # of the pictures get hints; more would keep the colours from being learned without them
+    mean_weight: float = 1.0  # weight of the squared error of the distribution's mean, beside the cross-entropy of the bins
+    hint_share: float = 0.1  # share of the pictures that get hints; more would keep the colours from being learned without them
     out: str = "runs/colorizer"
 
 

@@ -56,6 +56,8 @@ def open_splits(dataset: str) -> tuple[Dataset, Dataset]:
     splits = _load(dataset)
     name = _validation_name(splits)
     if name is None:
+        if len(splits["train"]) < 2:
+            raise DataError(f"{dataset} has one picture, of which none can be held out")
         splits, name = splits["train"].train_test_split(HELD_OUT, seed=0), "test"
     return _only_pictures(splits["train"], dataset), _only_pictures(splits[name], dataset)
 
@@ -78,7 +80,7 @@ def _load(dataset: str, streaming: bool = False) -> Mapping[str, Any]:
     is_local = Path(dataset).is_dir()
     try:
         splits: Mapping[str, Any] = load_dataset(str(Path(dataset).resolve()) if is_local else dataset, streaming=streaming)
-    except (DatasetsError, OSError, ValueError) as error:
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
         raise DataError(f"cannot load {dataset}: {' '.join(str(error).split())}") from error
     if "train" not in splits:
         raise DataError(f"{dataset} has no train split, only {', '.join(splits)}")
@@ -124,8 +126,9 @@ def decode(record: Record, resize: int = 0) -> Pixels:
 
     The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
+    contents = _contents(record)
     try:
-        with PILImage.open(io.BytesIO(_contents(record)), formats=FORMATS) as image:
+        with PILImage.open(io.BytesIO(contents), formats=FORMATS) as image:
             mode, picture = image.mode, image.convert("RGB")
     except (*UNREADABLE, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
@@ -138,9 +141,9 @@ def decode(record: Record, resize: int = 0) -> Pixels:
 
 
 def _contents(record: Record) -> bytes:
-    """The bytes of the file, wherever it is."""
+    """The bytes of the file, wherever it is. Raises DataError where there are none to be had."""
     if record is None:
-        raise ValueError("missing")
+        raise DataError("missing")
     if isinstance(record["bytes"], bytes):
         return record["bytes"]
     try:

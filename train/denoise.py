@@ -30,11 +30,11 @@ class DenoiseRecipe(Recipe):
 
     script: ClassVar[str] = "train/denoise.py"
 
-    noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"  # that the pictures get
-    network: Literal["shipped", "paper"] = "shipped"  # the bundled photo denoiser's, or the paper's
-    loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # against the clean picture
-    grey_share: float = 0.0  # of the pictures are made grey before they get noise
-    grow: bool = False  # train `network`, beginning as the shallower one of init; otherwise init's own network is trained
+    noise: Literal["paper-cifar10", "paper-imagenet64", "photo"] = "paper-cifar10"  # that training pictures get
+    network: Literal["shipped", "paper"] = "shipped"  # the bundled photo denoiser's or the paper's
+    loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # between the result and the clean picture
+    grey_share: float = 0.0  # share of the pictures that is made grey before it gets noise
+    grow: bool = False  # train --network, beginning as the smaller one of --init; otherwise that one is trained
     out: str = "runs/denoiser"
 
 

@@ -164,13 +164,17 @@ class Run:
         found = checkpoint.load_newest(self.folder) if self.accelerator.is_main_process else None
         [found] = broadcast_object_list([found])  # machines need not share the folder
         if found is None:
+            if checkpoint.holds_any(self.folder):
+                raise CheckpointError(f"{self.folder} holds no checkpoint that is whole; give another --out to begin anew")
             return
         tensors, numbers = found
-        if json.loads(json.dumps(config_of(self.raw_model))) != numbers["config"]:
+        if config_of(self.raw_model) != numbers["config"]:
             raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
         before, now = numbers.get("pictures_a_step"), self._pictures_a_step()
         if before not in (None, now):
             self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
+        if (optimizer := numbers["recipe"]["optimizer"]) != self.recipe.optimizer:
+            raise CheckpointError(f"{self.folder} holds a run of --optimizer {optimizer}, not {self.recipe.optimizer}")
         own = self._tensors()
         if own.keys() != tensors.keys():
             raise CheckpointError(f"{self.folder} holds the checkpoint of a run that trained other layers")
@@ -223,7 +227,8 @@ def config_of(model: HubModel) -> dict[str, Any]:
     config = model._hub_mixin_config
     if not isinstance(config, dict):
         raise TypeError(f"{type(model).__name__} must be built from plain arguments, not {config!r}")
-    return config
+    plain: dict[str, Any] = json.loads(json.dumps(config))  # a tuple is a list there
+    return plain
 
 
 def on_device(model: HubModel, accelerator: Accelerator) -> HubModel:
@@ -243,6 +248,8 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
         log_with="tensorboard",
         project_dir=recipe.out,
     )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("--mixed_precision fp16 needs a GPU; a CPU takes bf16 or no")  # Accelerate would train in float32
     run = Run(recipe, model, accelerator)
     if recipe.resume:
         run.resume()

@@ -8,10 +8,11 @@ from torch.optim import Adam, AdamW, Optimizer
 
 
 class Muon(Optimizer):
-    """Muon (Jordan et al., 2024) for the kernels of convolutions, as matrices (out, in * height * width), and AdamW for the rest.
+    """Muon (Jordan et al., 2024) for the kernels of convolutions, and AdamW for the rest.
 
-    Muon's updates are scaled to the size of AdamW's (Liu et al., 2025), so that both share one learning rate. A depthwise kernel
-    reads one channel; there is nothing to make orthogonal, and it is left to AdamW.
+    A kernel is taken as a matrix of its first dimension, the outputs unless it is transposed, by all others. Muon's updates are
+    scaled to the size of AdamW's (Liu et al., 2025), so that both share one learning rate. A depthwise kernel reads one channel;
+    there is nothing to make orthogonal, and it is left to AdamW.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):

@@ -40,7 +40,7 @@ class Recipe:
     ema: float = 0.999  # decay of the averaged weights, which are the ones saved; 0 for none
     mixed_precision: Literal["", "no", "fp16", "bf16"] = ""  # empty: what accelerate was configured with
     workers: int = 0  # loader processes
-    seed: int = 0  # of the weights, the order of the pictures, their crops and their noise
+    seed: int = 0  # seed of the weights, the order of the pictures, their crops and their noise
     validation_pictures: int = 500  # the first so many of the validation split
     validate_every: int = 1000  # steps between validations
     checkpoint_minutes: float = 5.0  # between checkpoints, the most that a crash loses
@@ -49,6 +49,11 @@ class Recipe:
     out: str = "runs/model"  # checkpoints, logs and the finished weights
     push_to: str = ""  # "user/repo"; empty keeps the weights local
     private: bool = False  # keep the repository of push_to from the public
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "validation_pictures", "validate_every"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"--{name} must be 1 or more, not {getattr(self, name)}")
 
 
 R = TypeVar("R", bound=Recipe)
@@ -66,7 +71,7 @@ def initial(kind: type[M], recipe: Recipe) -> M:
 def parse(named: Mapping[str, R], argv: list[str] | None = None) -> R:
     """Read `--recipe NAME` and a flag for any field of it."""
     first = argparse.ArgumentParser(add_help=False)
-    first.add_argument("--recipe", choices=list(named), default=next(iter(named)))
+    first.add_argument("--recipe", choices=list(named), default=next(iter(named)), help="the defaults of the other flags")
     chosen = named[first.parse_known_args(argv)[0].recipe]
 
     formatter = argparse.ArgumentDefaultsHelpFormatter

@@ -15,7 +15,7 @@ HOW_IT_WORKS = """
 <div><b>Your photo</b><span>up to 50 megapixels, any of eight formats</span></div><i aria-hidden="true">→</i>
 <div><b>Denoiser</b><span>a U-Net predicts the noise and subtracts it, tile by tile</span></div><i aria-hidden="true">→</i>
 <div><b>Colorizer</b><span>only if it is grey: colour is predicted from lightness</span></div><i aria-hidden="true">→</i>
-<div><b>The result</b><span>same size, profile and EXIF, without the place</span></div>
+<div><b>The result</b><span>same size, profile and EXIF, without the location</span></div>
 </figure>
 """
 
@@ -29,7 +29,7 @@ LIMITS = """
 
 ### Your pictures
 They stay on this server, under addresses that no one can guess, and are deleted within the hour. There are no analytics, and
-nothing is fetched from elsewhere. The place is removed from the EXIF data of every result.
+nothing is fetched from elsewhere. The location is removed from the EXIF data of every result.
 """
 
 

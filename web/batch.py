@@ -1,6 +1,7 @@
 """Many photos in, one ZIP out; what fails is named and costs the others nothing."""
 
 import io
+import logging
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,9 +12,12 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 import restore
+from restore.engine import FAILURES
 from restore.images import ImageError, Picture, image_errors, open_picture, save_picture
 from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report, TooSlowError
 from web.files import new_folder, open_photo
+
+logger = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 64 << 20  # of one unpacked file
 MAX_LIST_BYTES = 1 << 18  # of a ZIP's list of its files, of which a million would fit into an upload: a thousand names
@@ -48,7 +52,8 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
                 continue
             start = time.monotonic()
             try:
-                image = work(open_source(), progress=lambda part, index=index: report((index + part) / len(sources)))
+                picture = open_source()
+                image = work(picture, progress=lambda part, index=index: report((index + part) / len(sources)), in_place=True)
                 target = folder / _free_name(name, suffix, names)
                 save_picture(image, target)
             except ImageError as error:
@@ -58,10 +63,14 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
                 late = f"Not done: the limit is {error.args[0] / 60:g} minutes"
                 rows.append((name, late, None))
                 continue
+            except FAILURES:
+                logger.exception("a photo of a batch failed")
+                rows.append((name, "Failed: something broke on our side", None))
+                continue
             archive.write(target, target.name)
             target.unlink()
             done += 1
-            rows.append((name, target.name, round(time.monotonic() - start, 1)))
+            rows.append((name, "; ".join((target.name, *picture.notes)), round(time.monotonic() - start, 1)))
     return Batch(str(folder / "restored.zip") if done else None, rows)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from PIL import ImageColor, ImageDraw
 
+from restore.images import ImageError
 from web.choices import Base, Canvas, Report
 from web.files import open_photo, to_image, write_png
 
@@ -16,8 +17,11 @@ Mark = list[Any]
 
 
 def open_canvas(path: str, report: Report) -> Canvas:
-    """Make the copy that is drawn on."""
-    image = to_image(open_photo(path).rgb).convert("L")
+    """Make the copy that is drawn on; none of a photo that cannot be read, of which Colorize tells why."""
+    try:
+        image = to_image(open_photo(path).rgb).convert("L")
+    except ImageError:
+        return Canvas([], None, None)
     report(0.5)
     full = image.size
     image.thumbnail((SIDE, SIDE))

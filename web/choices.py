@@ -12,7 +12,7 @@ class TooSlowError(Exception):
     """What the report raises when the job has used up its seconds, its one argument."""
 
 
-UPLOADS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".bmp", ".gif")
+UPLOADS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".bmp", ".gif")
 MAX_PIXELS = 50_000_000  # width x height of a picture in the app
 MAX_FILES = 50  # of a batch
 MAX_PHOTOS = 6  # of a comparison
@@ -111,5 +111,5 @@ class Canvas(NamedTuple):
     """A photo to put colours on: the colours so far, what is shown, and what it is drawn from."""
 
     hints: list[Any]
-    shown: str
-    base: Base
+    shown: str | None  # as the base, nothing where the photo cannot be read
+    base: Base | None

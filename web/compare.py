@@ -13,13 +13,13 @@ from torch.nn.functional import interpolate
 import restore
 from restore.color import grey
 from restore.images import ImageError, open_picture
-from restore.metrics import ssim
+from restore.metrics import SSIM_WINDOW, ssim
 from restore.noise import gaussian
 from restore.pipeline import estimate_sigma, is_colourless
 from web.baselines import median, non_local_means
 from web.choices import COMPARED_COLUMNS, MAX_PHOTOS, MAX_SIDE, ComparedRow, Comparison, CurvePoint, Report
 from web.files import new_folder, open_photo, to_image, write_png
-from web.scores import SSIM_WINDOW, round_psnr
+from web.scores import round_psnr
 
 CURVE_SIGMAS = (5, 10, 15, 25, 35, 50)  # on the 0 to 255 scale
 

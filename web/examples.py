@@ -1,6 +1,8 @@
 """The bundled example photographs: their names, thumbnails and credits."""
 
+import base64
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +35,15 @@ def load_examples() -> list[Example]:
 EXAMPLES = load_examples()
 
 
-def write_thumbnails(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Small copies for the page, in colour and in grey; the photographs themselves are fetched on a click."""
-    folder.mkdir(parents=True, exist_ok=True)
-    colored, grey = [], []
-    for example in EXAMPLES:
-        with Image.open(example.path) as photo:
-            small = photo.convert("RGB")
-        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        colored.append(folder / f"{example.path.stem}.jpg")
-        grey.append(folder / f"{example.path.stem}-grey.jpg")
-        small.save(colored[-1], quality=85)
-        small.convert("L").save(grey[-1], quality=85)
-    return colored, grey
+def thumbnails(mode: str) -> list[str]:
+    """Small copies in Pillow's `mode`, "RGB" or "L", as addresses that hold them; the photographs are fetched on a click."""
+    return [_as_address(example.path, mode) for example in EXAMPLES]
+
+
+def _as_address(path: Path, mode: str) -> str:
+    file = io.BytesIO()
+    with Image.open(path) as photo:
+        small = photo.convert(mode)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    small.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -79,7 +79,7 @@ async def run_job(work: Callable[[Report], T], request: gr.Request, progress: gr
 
 def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.Progress) -> T:
     """Do the work under the lock, and turn whatever goes wrong into words for the page, which takes them for HTML."""
-    progress(0, desc="Waiting for the turn")
+    progress(0, desc="Waiting for your turn")
     with _turn:
         try:
             report = _reporter(stop, progress)
@@ -88,7 +88,10 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
         except StoppedError:
             raise _told("Cancelled", "Stopped, as you asked.") from None
         except TooSlowError as error:
-            raise _told("Too slow", f"Stopped after {error.args[0] / 60:g} minutes. A smaller picture will do.") from None
+            limit = f"{error.args[0] / 60:g} minutes"
+            raise _told("Too slow", f"Stopped after {limit}. Try a smaller picture, or turn Self-ensemble off.") from None
+        except gr.Error:  # of ZeroGPU, which has its own words for a quota that is used up
+            raise
         except ValueError as error:  # an ImageError, or a setting that does not fit the picture
             raise in_words(error) from None
         except Exception:
@@ -112,7 +115,7 @@ def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
         elapsed = time.monotonic() - start
         if stop.is_set():
             raise StoppedError
-        if elapsed > MAX_JOB_SECONDS:
+        if elapsed > MAX_JOB_SECONDS and fraction < 1:  # what is done needs only saving
             raise TooSlowError(MAX_JOB_SECONDS)
         progress(fraction, desc=_time_left(fraction, elapsed))
 
@@ -120,6 +123,8 @@ def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
 
 
 def _time_left(fraction: float, elapsed: float) -> str:
+    if fraction >= 1:
+        return "Saving"
     if elapsed < 1 or fraction <= 0:
         return "Working"
     seconds = elapsed / fraction * (1 - fraction)

@@ -3,10 +3,8 @@
 from torch import Tensor
 
 from restore.images import ImageError
-from restore.metrics import psnr, ssim
+from restore.metrics import SSIM_WINDOW, psnr, ssim
 from web.choices import Score
-
-SSIM_WINDOW = 11
 
 
 def compare_with_truth(before: Tensor, after: Tensor, truth: Tensor, before_name: str) -> list[Score]:

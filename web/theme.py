@@ -13,7 +13,30 @@ MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
 
 HEAD = """
 <meta name="description" content="Takes the noise out of photographs, and gives grey ones colour.">
-<script>window.firstTab = new URLSearchParams(location.search).get("tab");</script>
+<script>
+window.firstTab = new URLSearchParams(location.search).get("tab");
+{ // Browsers that do not know a format give its files no type, and gradio's image boxes refuse them before the server is asked.
+    const types = {avif: "avif", heic: "heic", heif: "heif", hif: "heif", tif: "tiff", tiff: "tiff"};
+    const ending = (file) => file.name.split(".").pop().toLowerCase();
+    const isMistyped = (file) => !file.type.startsWith("image/") && ending(file) in types;
+    const typed = (file) => isMistyped(file) ? new File([file], file.name, {type: `image/${types[ending(file)]}`}) : file;
+    const transfer = (files) => {
+        const all = new DataTransfer();
+        for (const file of files) all.items.add(typed(file));
+        return all;
+    };
+    document.addEventListener("change", ({target}) => {
+        if (target.type === "file" && [...target.files].some(isMistyped)) target.files = transfer(target.files).files;
+    }, true);
+    document.addEventListener("drop", (event) => {
+        if (![...event.dataTransfer.files].some(isMistyped)) return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        const again = {bubbles: true, cancelable: true, dataTransfer: transfer(event.dataTransfer.files)};
+        event.target.dispatchEvent(new DragEvent("drop", again));
+    }, true);
+}
+</script>
 """
 
 

@@ -21,6 +21,8 @@ from web.files import name_of, new_folder, open_photo, to_image, write_png
 from web.scores import check_same_size, compare_with_truth, noise_score, notes, round_psnr, time_score
 
 NOISY_SEED = 7  # of the noise on the examples
+GIVEN_COLOR = "taken for a grey photo, so its colours are guesses; Denoise leaves it as it is"
+HAS_COLOR = "it has colour already and keeps it; Colorize would give it another"
 
 
 def load_models() -> None:
@@ -35,8 +37,15 @@ def restore_photo(path: str, strength: float, vividness: float, report: Report) 
     """Remove the noise, then bring colour if the photo has none."""
     picture = open_photo(path)
     start = time.monotonic()
-    image = restore.restore(picture, strength=strength, vividness=vividness, progress=report)
-    return _result(picture, image, path, "-restored", [noise_score(estimate_sigma(picture.rgb))], start, report)
+    line = HAS_COLOR
+
+    def note_color() -> None:
+        nonlocal line
+        line = GIVEN_COLOR
+
+    image = restore.restore(picture, strength=strength, vividness=vividness, progress=report, on_color=note_color)
+    scores = [noise_score(estimate_sigma(picture.rgb)), *notes((line,))]
+    return _result(picture, image, path, "-restored", scores, start, report)
 
 
 def denoise_photo(path: str, truth_path: str | None, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
