@@ -154,10 +154,12 @@ def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, bool, gr.Tabs]:
     return noisy, clean, True, gr.Tabs(selected="denoise")
 
 
-async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas | tuple[Any, ...]:
-    """Make the brush's copy of the photo, once there is one; no colour is on it yet."""
-    if photo is None:
-        return [], None, None
+async def open_canvas(
+    request: gr.Request, photo: str | None, is_open: bool, base: Base | None, progress: gr.Progress = PROGRESS
+) -> Canvas | tuple[Any, ...]:
+    """Make the brush's copy of the photo, once both are there; no colour is on it yet."""
+    if photo is None or not is_open or base is not None:
+        return gr.skip(), gr.skip(), gr.skip()
     return await run_job(later.job("brush.open_canvas", photo), request, progress)
 
 
@@ -396,8 +398,8 @@ def build_colorize() -> None:
 
 def build_brush(photo: gr.Image) -> gr.JSON:
     """A canvas to put known colours on; gives the hints that it collects."""
-    hints, base = gr.JSON([], visible=False, label="Hints"), gr.State(None)
-    with gr.Accordion("Colour brush", open=False):
+    hints, base, is_open = gr.JSON([], visible=False, label="Hints"), gr.State(None), gr.State(False)
+    with gr.Accordion("Colour brush", open=False) as brush:
         gr.Markdown("Know a colour? Choose it, then click the photo where it belongs. Then press Colorize again.")
         color = gr.ColorPicker("#b5452c", label="Colour")
         canvas = gr.Image(
@@ -406,15 +408,19 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         with gr.Row():
             undo = gr.Button("Undo", size="md", min_width=100)
             clear = gr.Button("Clear", size="md", min_width=100)
-    photo.change(lambda: ([], None, None), None, [hints, canvas, base], **LIGHT).then(
-        open_canvas,
-        photo,
-        [hints, canvas, base],
-        api_visibility="private",
-        concurrency_id="work",
-        show_progress_on=[canvas],
-        trigger_mode="always_last",  # the photo may change while this waits for its turn
-    )
+    changed = photo.change(lambda: ([], None, None), None, [hints, canvas, base], **LIGHT)
+    unfolded = brush.expand(lambda: True, None, is_open, **LIGHT)
+    brush.collapse(lambda: False, None, is_open, **LIGHT)
+    for event in (changed, unfolded):
+        event.then(
+            open_canvas,
+            [photo, is_open, base],
+            [hints, canvas, base],
+            api_visibility="private",
+            concurrency_id="work",
+            show_progress_on=[canvas],
+            trigger_mode="always_last",  # the photo may change while this waits for its turn
+        )
     canvas.select(place_color, [base, hints, color], [canvas, hints], **LIGHT)
     undo.click(lambda base, hints: redraw(base, hints[:-1]), [base, hints], [canvas, hints], **LIGHT)
     clear.click(lambda base, _: redraw(base, []), [base, hints], [canvas, hints], **LIGHT)
