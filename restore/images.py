@@ -233,6 +233,9 @@ UPRIGHT = {  # EXIF orientation to what undoes it
 }
 
 
+NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF; the first is odd in a preview
+
+
 @dataclass(frozen=True)
 class Decoded:
     """Pixels free of their file, and what the file said about them."""
@@ -342,6 +345,7 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
     notes: list[str] = []
     if count_frames:
         notes += _frame_notes(image)
+    _check_raw(image)
     raw_mode = _raw_mode(image)
     levels = _stored_levels(image)
     image.load()
@@ -365,8 +369,18 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
         notes.append(f"{pixels.mode} colours become RGB")
 
     icc = image.info.get("icc_profile")
+    if icc and _is_deep(pixels.mode):
+        notes.append("the colour profile of 16-bit grey was kept, but not used")
     info = _present(exif=exif, dpi=_resolution(image))
     return Decoded(pixels, levels or _range(pixels), icc if isinstance(icc, bytes) else b"", info, notes)
+
+
+def _check_raw(image: Image.Image) -> None:
+    """Refuse what a camera's raw file shows first, a TIFF's preview: the photograph itself is not read."""
+    tags = getattr(image, "tag_v2", {})
+    is_preview = isinstance(kind := tags.get(NEW_SUBFILE_TYPE, 0), int) and kind & 1
+    if is_preview or DNG_VERSION in tags:
+        raise ImageError("this is a camera's raw file, of which only the preview can be read: develop it first")
 
 
 def _present(**items: Any) -> dict[str, Any]:
@@ -609,14 +623,21 @@ class Writer:
     save: Callable[..., None]  # image, file, then icc_profile, exif and dpi by name
     modes: tuple[str, ...]  # what it holds
     max_side: int
+    holds_profile: bool = True
 
     def write(self, image: Image.Image, file: IO[bytes], keep_gps: bool) -> None:
-        """Write the pixels in a mode that the format holds, with the metadata that stay true and with no other."""
-        fitted = _fit(image, self.modes)
+        """Write the pixels upright, in a mode that the format holds, with the metadata that stay true and with no other."""
+        orientation = 1
         exif = b""
         with contextlib.suppress(Exception):  # broken EXIF data are left out
-            exif = _portable_exif(image.getexif(), keep_gps=keep_gps)
-        same_colors = _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
+            tags = image.getexif()
+            orientation = tags.get(ExifTags.Base.Orientation, 1)
+            exif = _portable_exif(tags, keep_gps=keep_gps)
+        upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+        fitted = _fit(upright, self.modes)
+        same_colors = self.holds_profile and _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
+        if not same_colors:
+            fitted = _fit(_in_srgb(upright), self.modes)
         metadata = _present(
             icc_profile=image.info.get("icc_profile") if same_colors else None,
             exif=exif if len(exif) <= MAX_EXIF_BYTES else b"",
@@ -644,6 +665,22 @@ def _fit(image: Image.Image, modes: tuple[str, ...]) -> Image.Image:
     return image.copy() if fitted is image else fitted
 
 
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Bring the colours of a profile that cannot go along to sRGB; as it is where there is none, or where it does not fit."""
+    icc, plain = image.info.get("icc_profile"), _plain(image)
+    flat = _without_alpha(plain)
+    if not icc or flat.mode not in ("L", "RGB", "CMYK"):
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        result = Transform(profile, _standard_profile("sRGB"), flat.mode, "RGB").apply(flat)
+    except ImageCms.PyCMSError:
+        return image
+    if plain.mode in ("LA", "RGBA"):
+        result.putalpha(plain.getchannel("A"))
+    return result
+
+
 def _save_heic(image: Image.Image, file: IO[bytes], **metadata: Any) -> None:
     image.info.update(metadata)
     pillow_heif.from_pillow(image).save(file, quality=90)
@@ -660,7 +697,7 @@ WEBP = Writer("WebP", _saver("WEBP", quality=95), ("RGB", "RGBA"), 16_383)
 TIFF = Writer("TIFF", _saver("TIFF", compression="raw"), ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"), MAX_SIDE)
 AVIF = Writer("AVIF", _saver("AVIF", quality=90), ("RGB", "RGBA"), MAX_SIDE)
 HEIC = Writer("HEIC", _save_heic, ("L", "LA", "RGB", "RGBA"), 16_384)
-BMP = Writer("BMP", _saver("BMP"), ("L", "RGB"), MAX_SIDE)
+BMP = Writer("BMP", _saver("BMP"), ("L", "RGB"), MAX_SIDE, holds_profile=False)
 WRITERS = {
     ".jpg": JPEG,
     ".jpeg": JPEG,

@@ -4,13 +4,13 @@
     colorize("grey.jpg", vividness=1.2, hints=[(120, 80, (200, 40, 40))])
     clean = denoise_tensor(noisy, strength=0.8)  # (B, 3, H, W)
 
-Memory beside the picture is bounded, since all that is done at full size is done by tiles or strips. `progress` is called between
+Memory beside a picture is bounded, since all that is done at full size is done by tiles or strips. `progress` is called between
 them with the fraction that is done; what it raises ends the job and reaches the caller.
 """
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from restore.images import Picture, open_picture
 from restore.memory import trim, warm_pages
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
+from restore.models.hub import WeightsError
 from restore.precision import fast_precision
 from restore.tiling import TURNS, read, split, strips
 
@@ -78,7 +80,7 @@ def colorize(
     picture: Source,
     model: Colorizer | str | Path = "colorizer-photo",
     vividness: float = 1.0,
-    hints: Sequence[Hint] | None = None,
+    hints: Iterable[Hint] | None = None,
     progress: Progress | None = None,
     *,
     in_place: bool = False,
@@ -106,7 +108,7 @@ def restore(
     strength: float = 1.0,
     self_ensemble: bool = False,
     vividness: float = 1.0,
-    hints: Sequence[Hint] | None = None,
+    hints: Iterable[Hint] | None = None,
     progress: Progress | None = None,
     *,
     in_place: bool = False,
@@ -118,7 +120,9 @@ def restore(
     """
     opened, free = _open(picture, in_place)
     _check_range("vividness", vividness, MAX_VIVIDNESS)
-    _check_hints(hints, opened.rgb)
+    hints = _checked_hints(hints, opened.rgb)
+    if hints or opened.is_grey:
+        colorizer = load(Colorizer, colorizer)  # what is wrong with it is told before the long part begins
     clean = _denoised(opened.rgb, free, denoiser, strength, self_ensemble, _part(progress, 0.0, 0.9))
     if not hints and not is_colourless(clean):
         _report(progress, 1.0)
@@ -141,7 +145,9 @@ def _denoised(
     neutral = torch.equal(rgb[:, 0], rgb[:, 1]) and torch.equal(rgb[:, 0], rgb[:, 2])
     clean = denoise_tensor(rgb, model, strength, self_ensemble, progress, out=rgb if free and not self_ensemble else None)
     if neutral:
-        clean[:] = clean.mean(1, keepdim=True)
+        _, _, height, width = clean.shape
+        for rows in strips(height, width, STRIP_PIXELS):
+            clean[:, :, rows] = clean[:, :, rows].mean(1, keepdim=True)
     return clean
 
 
@@ -162,23 +168,27 @@ def denoise_tensor(
     takes the result, and may be `noisy` itself, but not with `self_ensemble`, whose turns all read it.
     """
     _check_range("strength", strength, MAX_STRENGTH)
+    _check_pictures(noisy)
     network = load(Denoiser, model)
     batch, _, height, width = noisy.shape
     turns = TURNS if self_ensemble else TURNS[:1]
-    out = torch.zeros_like(noisy) if out is None else out
+    out = torch.empty_like(noisy) if out is None else out
+    dtype = next(network.parameters()).dtype
     with _inference(network) as device:
         for count, turn in enumerate(turns):
             report = _part(progress, count / len(turns), (count + 1) / len(turns))
-            turned = turn.apply(noisy)
-            tiles = split(*turned.shape[2:], halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS // batch)
-            for done, (tile, seen) in enumerate(zip(tiles, read(turned, tiles), strict=True)):
+            size = turn.size(height, width)
+            tiles = split(*size, halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS // batch)
+            views = (turn.apply(noisy[:, :, *turn.source(tile.outer, height, width)]) for tile in tiles)
+            for done, (tile, seen) in enumerate(zip(tiles, views if self_ensemble else read(noisy, tiles), strict=True)):
                 _report(report, done / len(tiles))
                 if done and done % TRIM_EVERY == 0:
                     trim()
                 with fast_precision(device):
-                    estimate = network(seen.to(device).contiguous(memory_format=torch.channels_last)).to(out)
+                    estimate = network(seen.to(device, dtype).contiguous(memory_format=torch.channels_last)).to(out)
                 answer = turn.undo(torch.lerp(seen, estimate, strength)[:, :, *tile.crop])
-                out[:, :, *turn.source(tile.inner, height, width)].lerp_(answer, 1 / (count + 1))  # the mean so far
+                mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
+                mean.lerp_(answer, 1 / (count + 1)) if count else mean.copy_(answer)
     _report(progress, 1.0)
     return out
 
@@ -187,7 +197,7 @@ def colorize_tensor(
     rgb: Tensor,
     model: Colorizer | str | Path = "colorizer-photo",
     vividness: float = 1.0,
-    hints: Sequence[Hint] | None = None,
+    hints: Iterable[Hint] | None = None,
     progress: Progress | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -197,17 +207,18 @@ def colorize_tensor(
     Arguments and errors are those of `colorize`; `out` takes the result, and may be `rgb` itself.
     """
     _check_range("vividness", vividness, MAX_VIVIDNESS)
-    _check_hints(hints, rgb)
+    _check_pictures(rgb)
+    hints = _checked_hints(hints, rgb)
     network = load(Colorizer, model)
     out = torch.empty_like(rgb) if out is None else out
     height, width = rgb.shape[2:]
     pieces = list(strips(height, width, STRIP_PIXELS))
     with _inference(network) as device:
         _report(progress, 0.0)
-        color = _predict_color(network, rgb, vividness, hints or [], device)
+        color = _predict_color(network, rgb, vividness, hints, device)
         for done, rows in enumerate(pieces, start=1):
-            lightness, _ = rgb_to_lab(rgb[:, :, rows].to(device))
-            out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out.device)
+            lightness, _ = rgb_to_lab(rgb[:, :, rows].to(device, torch.float32))
+            out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out)
             _report(progress, done / len(pieces))
     return out
 
@@ -256,7 +267,7 @@ _DB2 = (-0.482962913144534, 0.836516303737808, -0.224143868042013, -0.1294095225
 def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Sequence[Hint], device: torch.device) -> GuidedColor:
     """Show the network the picture at its work size, and fit its colour, as fine as it is, to the picture's lightness."""
     size = rgb.shape[2], rgb.shape[3]
-    small = _reduce(rgb, working_size(*size, network.work_size, network.stride)).to(device)
+    small = _reduce(rgb.float(), working_size(*size, network.work_size, network.stride)).to(device)
     lightness, _ = rgb_to_lab(small)  # (B, 1, h, w)
     hint_map = _hint_map(hints, size, lightness) if hints else None
     coarse = F.avg_pool2d(lightness, network.stride)  # (B, 1, h / stride, w / stride)
@@ -296,9 +307,16 @@ def _hint_map(hints: Sequence[Hint], size: tuple[int, int], lightness: Tensor) -
     return hint_map
 
 
-def _check_hints(hints: Sequence[Hint] | None, rgb: Tensor) -> None:
+def _check_pictures(rgb: Tensor) -> None:
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point() or not rgb.numel():
+        raise ValueError(f"pictures are (B, 3, H, W) of floating point, not {tuple(rgb.shape)} of {rgb.dtype}")
+
+
+def _checked_hints(hints: Iterable[Hint] | None, rgb: Tensor) -> list[Hint]:
+    """The hints as a list, none for None. Raises ValueError where one is no hint, or lies outside the picture."""
     height, width = rgb.shape[2:]
-    for hint in hints or ():
+    hints = [] if hints is None else list(hints)
+    for hint in hints:
         try:
             x, y, (red, green, blue) = hint
         except (TypeError, ValueError):
@@ -309,17 +327,18 @@ def _check_hints(hints: Sequence[Hint] | None, rgb: Tensor) -> None:
             raise ValueError(f"the hint at x = {x}, y = {y} lies outside the picture of {width} x {height} pixels")
         if not all(0 <= value <= 255 for value in (red, green, blue)):
             raise ValueError(f"the colour of a hint is three numbers from 0 to 255, not {(red, green, blue)!r}")
+    return hints
 
 
 def _check_range(name: str, value: float, largest: float) -> None:
-    if not 0 <= value <= largest:
+    if not isinstance(value, Real) or not 0 <= value <= largest:
         raise ValueError(f"{name} must be from 0 to {largest:g}, not {value!r}")
 
 
 # Networks
 
 
-_loaded: dict[tuple[str, str], Any] = {}  # by class and name
+_loaded: dict[tuple[str, str | Path], Any] = {}  # by class and name, or folder
 _loading = threading.Lock()  # else two threads that ask at once would load twice
 
 
@@ -327,31 +346,40 @@ def load(kind: type[Network], model: Network | str | Path) -> Network:
     """Give a loaded model back as it is; load a name, folder or Hub id once, onto a GPU if there is one.
 
     Raises:
-        WeightsError: A ValueError that names the file and the cause.
+        WeightsError: A ValueError that names the file and the cause, or why the Hub does not give it.
     """
     if isinstance(model, kind):
         return model
     if isinstance(model, nn.Module):
         raise ValueError(f"expected a {kind.__name__}, not a {type(model).__name__}")
-    key = kind.__name__, str(model)
-    with _loading:
-        if key not in _loaded:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            _loaded[key] = kind.from_pretrained(model, device=device).to(memory_format=torch.channels_last)
-        network: Network = _loaded[key]
+    key = kind.__name__, model
+    if key not in _loaded:
+        with _loading:
+            if key not in _loaded:
+                _loaded[key] = _from_pretrained(kind, model)
+    network: Network = _loaded[key]
     return network
+
+
+def _from_pretrained(kind: type[Network], name: str | Path) -> Network:
+    try:
+        network = kind.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise WeightsError(f"{name}: {' '.join(str(error).split())}") from error
+    return network.to(memory_format=torch.channels_last)
 
 
 @contextmanager
 def _inference(network: nn.Module) -> Iterator[torch.device]:
     """Run in evaluation mode, without gradients, and with warm pages; gives the network's device."""
-    training = network.training
+    training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         with warm_pages(), torch.inference_mode():
             yield next(network.parameters()).device
     finally:
-        network.train(training)
+        for module in training:
+            module.training = True
 
 
 # Progress

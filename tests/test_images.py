@@ -113,7 +113,9 @@ def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pil_image_stays_as_it_is() -> None:
     source = photo()
     source.info["icc_profile"] = display_p3()
+    before = source.tobytes(), source.mode, dict(source.info)
     picture = open_picture(source)
+    assert (source.tobytes(), source.mode, source.info) == before
     source.paste((0, 0, 0), (0, 0, 48, 36))
     assert np.array_equal(pixels(picture.to_pil(picture.rgb)), pixels(photo()))
 
@@ -125,6 +127,28 @@ def test_orientation_is_applied_as_pillow_does(value: int, kind: str) -> None:
     result = there_and_back(content)
     assert np.array_equal(pixels(result), pixels(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))))
     assert ExifTags.Base.Orientation not in result.getexif()
+
+
+def test_an_image_that_lies_on_its_side_is_saved_upright(tmp_path: Path) -> None:
+    source = Image.open(io.BytesIO(encode(photo(), "PNG", exif=exif(orientation=6))))
+    save_picture(source, tmp_path / "upright.png")
+    assert np.array_equal(pixels(Image.open(tmp_path / "upright.png")), pixels(photo().transpose(Image.Transpose.ROTATE_270)))
+
+
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
+def test_the_preview_of_a_raw_file_is_not_taken_for_the_photograph(tags: dict[int, Any]) -> None:
+    with pytest.raises(ImageError, match="raw file"):
+        open_picture(encode(photo(), "TIFF", tiffinfo=tags))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic", ".bmp"])
+@pytest.mark.parametrize(("mode", "profile"), [("L", grey_profile()), ("RGB", display_p3()), ("RGBA", display_p3())])
+def test_colours_stay_where_a_format_cannot_hold_their_profile(mode: str, profile: bytes, suffix: str, tmp_path: Path) -> None:
+    flat = Image.new(mode, (16, 16), {"L": 90, "RGB": (200, 60, 60), "RGBA": (200, 60, 60, 255)}[mode])
+    picture = open_picture(encode(flat, "PNG", icc_profile=profile))
+    save_picture(picture.to_pil(picture.rgb), tmp_path / f"photo{suffix}")
+    again = open_picture(tmp_path / f"photo{suffix}").rgb
+    assert (again - picture.rgb).abs().max() * 255 < 4
 
 
 def test_alpha_turns_with_the_picture() -> None:
@@ -156,10 +180,11 @@ def test_a_result_of_another_size_is_refused() -> None:
         picture.to_pil(picture.rgb[..., 1:])
 
 
-def test_half_precision_and_gradients_are_welcome() -> None:
+@pytest.mark.parametrize(("kind", "levels"), [(torch.float64, 0), (torch.float16, 0), (torch.bfloat16, 1)])
+def test_any_precision_and_gradients_are_welcome(kind: torch.dtype, levels: int) -> None:
     picture = open_picture(photo())
-    result = picture.to_pil(picture.rgb.double().requires_grad_())
-    assert np.array_equal(pixels(result), pixels(photo()))
+    result = picture.to_pil(picture.rgb.to(kind).requires_grad_())
+    assert np.abs(pixels(result) - pixels(photo())).max() <= levels
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])

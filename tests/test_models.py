@@ -1,6 +1,7 @@
 """Networks of one family: any size in and out, a bounded reach, and weights that load to the last key or not at all."""
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -384,13 +385,40 @@ def test_what_is_bundled_is_whole_and_needs_no_network(name: str, monkeypatch: p
 def test_a_hub_id_is_downloaded_at_its_revision(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
+    snapshot = saved.parent / "snapshots" / "c0ffee"
+    shutil.copytree(saved, snapshot)
+
     def download(repo_id: str, filename: str, **options: Any) -> str:
-        asked.append((repo_id, filename, options["revision"]))
-        return str(saved / filename)
+        asked.append((repo_id, filename, options))
+        return str(snapshot / filename)
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    Denoiser.from_pretrained("someone/denoiser", revision="v2")
-    assert asked == [("someone/denoiser", "config.json", "v2"), ("someone/denoiser", "model.safetensors", "v2")]
+    others = {"token": "hf_1", "cache_dir": "cache", "force_download": True, "local_files_only": True}
+    Denoiser.from_pretrained("someone/denoiser", revision="v2", **others)
+    assert asked == [  # the weights at the config's commit, lest a push come between
+        ("someone/denoiser", "config.json", {"revision": "v2", **others}),
+        ("someone/denoiser", "model.safetensors", {"revision": "c0ffee", **others}),
+    ]
+
+
+def test_what_is_here_has_no_revision(saved: Path) -> None:
+    for name in ("denoiser-photo", str(saved)):
+        with pytest.raises(WeightsError, match="no revision v2"):
+            Denoiser.from_pretrained(name, revision="v2")
+
+
+def test_a_path_is_a_folder_even_if_it_is_named_like_what_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Denoiser(widths=(8, 16), depths=(1, 1))
+    own.save_pretrained(tmp_path / "denoiser-photo")
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(Denoiser.from_pretrained(Path("denoiser-photo")).tail.weight, own.tail.weight)
+    assert not torch.equal(Denoiser.from_pretrained("denoiser-photo").tail.bias, own.tail.bias)
+
+
+def test_loading_draws_nothing_from_the_seed(saved: Path) -> None:
+    before = torch.get_rng_state()
+    Denoiser.from_pretrained(saved)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_file_that_the_hub_lacks_is_named_and_a_lost_network_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from skimage.restoration import estimate_sigma as reference_sigma
 from torch import Generator, Tensor
@@ -16,6 +17,7 @@ from restore.color import lab_to_rgb, rgb_to_lab
 from restore.images import ImageError, open_picture
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
+from restore.models.hub import WeightsError
 from restore.pipeline import (
     colorize,
     colorize_tensor,
@@ -127,10 +129,65 @@ def test_the_ensemble_is_the_mean_over_the_turns(denoiser: Denoiser, generator: 
 
 def test_the_model_comes_back_as_it_was(noisy: Tensor) -> None:
     model = Denoiser(widths=(4, 4), depths=(1, 1), norm="batch").train()
+    model.encoder.eval()  # frozen, as one does
     before = {name: value.clone() for name, value in model.state_dict().items()}
     denoise_tensor(noisy, model)
     assert model.training
+    assert not any(module.training for module in model.encoder.modules())
+    assert all(module.training for module in model.decoder.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_what_the_place_of_the_result_held_is_of_no_account(denoiser: Denoiser, noisy: Tensor, self_ensemble: bool) -> None:
+    expected = denoise_tensor(noisy, denoiser, self_ensemble=self_ensemble)
+    out = torch.full_like(noisy, float("nan"))
+    assert torch.equal(denoise_tensor(noisy, denoiser, self_ensemble=self_ensemble, out=out), expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_tensor_of_another_precision_is_taken(
+    kind: torch.dtype, denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor
+) -> None:
+    for result, single in (
+        (denoise_tensor(noisy.to(kind), denoiser), denoise_tensor(noisy, denoiser)),
+        (colorize_tensor(noisy.to(kind), colorizer), colorize_tensor(noisy, colorizer)),
+    ):
+        assert result.dtype == kind
+        torch.testing.assert_close(result.float(), single, rtol=0, atol=0.15)  # the colorizer's weights are large
+
+
+@pytest.mark.parametrize(
+    "rgb", [torch.rand(3, 8, 8), torch.rand(1, 4, 8, 8), torch.rand(0, 3, 8, 8), torch.ones(1, 3, 8, 8).byte()]
+)
+def test_what_is_no_batch_of_pictures_is_refused(rgb: Tensor, denoiser: Denoiser, colorizer: Colorizer) -> None:
+    with pytest.raises(ValueError, match="pictures are"):
+        denoise_tensor(rgb, denoiser)
+    with pytest.raises(ValueError, match="pictures are"):
+        colorize_tensor(rgb, colorizer)
+
+
+@pytest.mark.parametrize("strength", ["1", None, float("nan"), -0.1, 1.6])
+def test_a_strength_that_is_none_is_refused(strength: Any, denoiser: Denoiser, noisy: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"strength must be from 0 to 1\.5"):
+        denoise_tensor(noisy, denoiser, strength=strength)
+
+
+def test_a_wrong_colorizer_is_told_before_the_long_part_begins(denoiser: Denoiser, noisy: Tensor) -> None:
+    for picture, hints in ((as_image(noisy).convert("L"), None), (as_image(noisy), [(1, 1, (0, 0, 255))])):
+        steps: list[float] = []
+        with pytest.raises(ValueError, match="neither a bundled name"):
+            restore(picture, denoiser, "colorizer-foto", hints=hints, progress=steps.append)
+        assert not steps
+
+
+def test_a_hub_that_does_not_give_the_weights_is_a_value_error(monkeypatch: pytest.MonkeyPatch, noisy: Tensor) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("no network,\nand nothing in the cache")
+
+    monkeypatch.setattr(Denoiser, "from_pretrained", fail)
+    with pytest.raises(WeightsError, match="someone/denoiser: no network, and nothing in the cache"):
+        denoise_tensor(noisy, "someone/denoiser")
 
 
 def test_results_can_be_trained_on(denoiser: Denoiser, noisy: Tensor) -> None:

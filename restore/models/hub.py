@@ -40,14 +40,18 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
         device: str | torch.device = "cpu",
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
+        force_download: bool = False,
         local_files_only: bool = False,
     ) -> Self:
         """Load a bundled name, a folder or a Hub id ("user/repo", at `revision`), in evaluation mode and float32.
 
-        Raises WeightsError where a file is missing, damaged, or does not fit this class to the last key; errors of the Hub itself
-        (no such repository, no access, no network) come as huggingface_hub raises them.
+        A `Path` is always a folder. Raises WeightsError where a file is missing, damaged, or does not fit this class to the last
+        key, or where what is here is asked for at a revision; errors of the Hub itself (no such repository, no access, no
+        network) come as huggingface_hub raises them.
         """
         if (folder := _local_folder(name)) is not None:
+            if revision is not None:
+                raise WeightsError(f"{name} is on this machine, where it has no revision {revision}")
             config, weights = folder / CONFIG, folder / SAFETENSORS
             if folder.is_relative_to(WEIGHTS):
                 _check_sums(config, weights)
@@ -56,10 +60,15 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
                 "revision": revision,
                 "token": token,
                 "cache_dir": cache_dir,
+                "force_download": force_download,
                 "local_files_only": local_files_only,
             }
-            config, weights = (_download(str(name), filename, download) for filename in (CONFIG, SAFETENSORS))
-        model = cls._from_config(config)
+            config = _download(str(name), CONFIG, download)
+            if config.parents[1].name == "snapshots":  # of the same commit, whatever is pushed meanwhile
+                download["revision"] = config.parent.name
+            weights = _download(str(name), SAFETENSORS, download)
+        with torch.random.fork_rng(devices=[]):  # the initial weights, which give way at once, are not to be drawn from it
+            model = cls._from_config(config)
         model._load_weights(weights)
         return model.to(device).eval()
 
@@ -87,7 +96,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
 
 def _local_folder(name: str | Path) -> Path | None:
     """The folder of a bundled name or of a path; None for what can only be a Hub id."""
-    if str(name) in bundled():
+    if isinstance(name, str) and name in bundled():
         return WEIGHTS / name
     if name and Path(name).is_dir():  # the empty path is the current folder
         return Path(name)
