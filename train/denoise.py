@@ -60,7 +60,16 @@ RECIPES = {
         CIFAR10, dataset="benjamin-paine/imagenet-1k-64x64", noise="paper-imagenet64", batch_size=64
     ),
     "photo": dataclasses.replace(
-        CIFAR10, dataset="", noise="photo", loss="log_mse", grey_share=0.05, patch=128, batch_size=8, lr=5e-4, steps=200_000
+        CIFAR10,
+        dataset="",
+        noise="photo",
+        loss="log_mse",
+        grey_share=0.05,
+        patch=128,
+        batch_size=8,
+        optimizer="muon",
+        lr=7e-4,
+        steps=200_000,
     ),
     "paper": dataclasses.replace(
         CIFAR10, network="paper", loss="mse", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0
