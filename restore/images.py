@@ -357,10 +357,11 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
         orientation = tags.get(ExifTags.Base.Orientation, 1)
         exif = _portable_exif(tags, keep_gps=True)
 
-    upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image.copy()
+    upright = _upright(image, orientation)
     if raw_mode == "LA;16B":  # Pillow expands this grey to RGBA
         upright = upright.convert("LA")
     pixels = _plain(upright)
+    pixels = pixels.copy() if pixels is image else pixels
     if re.search(";16[BLN]", raw_mode) and not _is_deep(pixels.mode):
         notes.append("16 bits a channel were read as 8")
     if _is_deep(pixels.mode) and pixels.has_transparency_data:
@@ -428,6 +429,11 @@ def _is_grey(mode: str) -> bool:
 
 def _is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;16")
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Undo an EXIF orientation; the image itself where there is none."""
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -633,7 +639,7 @@ class Writer:
             tags = image.getexif()
             orientation = tags.get(ExifTags.Base.Orientation, 1)
             exif = _portable_exif(tags, keep_gps=keep_gps)
-        upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+        upright = _upright(image, orientation)
         fitted = _fit(upright, self.modes)
         same_colors = self.holds_profile and _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
         if not same_colors:

@@ -46,6 +46,8 @@ def test_a_set_has_its_id_whatever_the_name_of_its_copy(tmp_path: Path) -> None:
     copy = tmp_path / "Photos of 1931"
     copy.mkdir()
     assert identifier("cifar10", str(copy)) == identifier("cifar10", "uoft-cs/cifar10") == "uoft-cs/cifar10"
+    assert identifier("imagenet64", "User/ImageNet64") == "User/ImageNet64"
+    assert identifier("imagenet64", str(copy)) == "photos-of-1931"  # another reduction of other photographs
     assert identifier("photo", "User/Photos") == "User/Photos"
     assert identifier("photo", str(copy)) == "photos-of-1931"
 

@@ -31,7 +31,7 @@ from train.data import DataError, decode, open_splits, to_float
 from train.results import Row, Table
 
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
-HUB_IDS = {"cifar10": "uoft-cs/cifar10", "imagenet64": "benjamin-paine/imagenet-1k-64x64"}
+COPIED = {"cifar10": "uoft-cs/cifar10"}  # sets whose pictures are the same in every copy; photographs reduced anew are not
 HINT_COUNTS = (0, 1, 5, 20, 100)
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
 Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
@@ -68,9 +68,9 @@ def title(dataset: str) -> str:
 
 
 def identifier(key: str, dataset: str) -> str:
-    """The Hub's id of a set that is there, wherever this copy of it is; of another folder, its name as an id."""
-    if key in HUB_IDS or not Path(dataset).is_dir():
-        return HUB_IDS.get(key, dataset)
+    """The Hub's id of a set, also of a folder with a copy of it; of another folder, its name as an id."""
+    if key in COPIED or not Path(dataset).is_dir():
+        return COPIED.get(key, dataset)
     return title(dataset).lower().replace(" ", "-")
 
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -35,9 +36,10 @@ def load_examples() -> list[Example]:
 EXAMPLES = load_examples()
 
 
-def thumbnails(mode: str) -> list[str]:
+@cache
+def thumbnails(mode: str) -> tuple[str, ...]:
     """Small copies in Pillow's `mode`, "RGB" or "L", as addresses that hold them; the photographs are fetched on a click."""
-    return [_as_address(example.path, mode) for example in EXAMPLES]
+    return tuple(_as_address(example.path, mode) for example in EXAMPLES)
 
 
 def _as_address(path: Path, mode: str) -> str:
