@@ -1,8 +1,8 @@
 """Cut a picture into tiles that a network answers exactly as it would answer the whole.
 
 A network whose receptive field is fixed gives a pixel the same value whatever lies beyond that field. So a tile is read with a
-halo of that width, and what comes out is cropped to the tile: nothing is blended, and no seam can show. Tiles start at multiples
-of the network's stride, so that tile and whole fall on the same grid.
+halo of that width, and the network is asked for the tile alone: nothing is blended, and no seam can show. Tiles start at
+multiples of the network's stride, so that tile and whole fall on the same grid.
 """
 
 from collections.abc import Iterator, Sequence

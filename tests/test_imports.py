@@ -29,7 +29,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.memory": "",
     "restore.precision": "",
     "restore.tiling": "",
-    "restore.models": "restore.color",
+    "restore.models": "restore.color restore.tiling",
     "restore.pipeline": LIBRARY,
     "restore.engine": "restore.images restore.pipeline",
     "restore.folder": "restore.engine restore.files restore.images",

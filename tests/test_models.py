@@ -94,29 +94,65 @@ def test_a_denoiser_keeps_any_size(arguments: dict[str, Any], size: tuple[int, i
     assert clean.isfinite().all()
 
 
+def is_marked(model: Denoiser, beyond: int) -> tuple[bool, bool]:
+    """Whether what lies farther than `beyond` pixels above, or below, a part on the grid changes it, however faintly."""
+    start = 2 * model.halo
+    stop = start + 3 * model.size_multiple
+    above, below = torch.zeros(2, 1, 3, stop + 2 * model.halo, 2 * model.size_multiple)
+    above[..., : start - beyond, :] = torch.nan
+    below[..., stop + beyond :, :] = torch.nan
+    marked_above, marked_below = (bool(model(marked)[..., start:stop, :].isnan().any()) for marked in (above, below))
+    return marked_above, marked_below
+
+
 @pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
-def test_the_halo_bounds_the_reach_of_a_pixel(arguments: dict[str, Any]) -> None:
+def test_the_halo_is_all_that_a_part_depends_on(arguments: dict[str, Any]) -> None:
     model = build(Denoiser, arguments)
-    side = 2 * model.halo + 3 * model.size_multiple
-    reach = 0
-    for offset in range(model.size_multiple):
-        middle = model.halo + model.size_multiple + offset
-        noisy = torch.zeros(1, 3, side, side)
-        noisy[0, :, middle, middle] = torch.nan  # marks whatever depends on it, however faintly
-        reached = model(noisy)[0].isnan().any(0).nonzero() - middle
-        reach = max(reach, int(reached.abs().max()))
-    assert 0.75 * model.halo < reach <= model.halo  # a bound, and not a wasteful one
+    assert is_marked(model, model.halo) == (False, False)
+    assert is_marked(model, model.halo * 3 // 4) == (True, True)  # and not a wasteful bound
 
 
 @pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
 def test_outside_the_halo_nothing_changes_to_the_bit(arguments: dict[str, Any], generator: Generator) -> None:
     model = build(Denoiser, arguments)
-    noisy = torch.rand(1, 3, model.halo + 40, 24, generator=generator)
+    first = model.size_multiple + model.halo
+    noisy = torch.rand(1, 3, first + 40, 24, generator=generator)
     changed = noisy.clone()
-    changed[..., 0, :] = 1 - changed[..., 0, :]
+    changed[..., : model.size_multiple, :] = 1 - changed[..., : model.size_multiple, :]
     before, after = model(noisy), model(changed)
-    assert torch.equal(before[..., model.halo + 1 :, :], after[..., model.halo + 1 :, :])
+    assert torch.equal(before[..., first:, :], after[..., first:, :])
     assert not torch.equal(before[..., 1:4, :], after[..., 1:4, :])
+
+
+PARTS = [((0, 16), (48, 64)), ((48, 72), (0, 150)), ((96, 139), (48, 150)), ((0, 139), (0, 150))]
+
+
+@pytest.mark.parametrize(("rows", "columns"), PARTS)
+@pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
+def test_a_part_is_what_it_is_in_the_whole(
+    arguments: dict[str, Any], rows: tuple[int, int], columns: tuple[int, int], generator: Generator
+) -> None:
+    model = build(Denoiser, arguments)
+    noisy = torch.rand(2, 3, 139, 150, generator=generator)
+    part = slice(*rows), slice(*columns)
+    torch.testing.assert_close(model(noisy, part), model(noisy)[..., *part], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in DENOISERS if name != "one scale"])
+def test_the_last_stage_sees_little_more_than_the_part(name: str, generator: Generator) -> None:
+    model = build(Denoiser, DENOISERS[name])
+    sides: list[int] = []
+    model.decoder.stages[0].register_forward_hook(lambda _module, _inputs, out: sides.extend(out.shape[-2:]))
+    part = slice(2 * model.halo, 2 * model.halo + 48)
+    side = part.stop + model.halo
+    model(torch.rand(1, 3, side, side, generator=generator), (part, part))
+    convolutions = 2 * len(model.decoder.stages[0]) + 1  # those from there on, the tail included
+    assert sides == [48 // model.shuffle + 2 * convolutions] * 2
+
+
+def test_a_part_off_the_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match="a part starts at multiples of 4, not at 6, 0"):
+        Denoiser(widths=(4, 4), depths=(1, 1))(torch.rand(1, 3, 16, 16), (slice(6, 16), slice(0, 16)))
 
 
 @pytest.mark.parametrize("residual", [True, False])

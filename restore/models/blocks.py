@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.models.reach import Need
+
 
 def normalization(kind: str, channels: int) -> nn.Module:
     """ "none", "batch", or "group" for small batches: 8 channels a group, or more where 8 do not divide them.
@@ -86,11 +88,12 @@ class Encoder(nn.Module):
             nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth))) for c, depth in zip(widths, depths, strict=True)
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Map (B, C, H, W) to features, finest first: (B, widths[i], H / 2**i, W / 2**i)."""
+    def forward(self, x: Tensor, need: Need | None = None) -> list[Tensor]:
+        """Map (B, C, H, W) to features, finest first: (B, widths[i], H / 2**i, W / 2**i), or what there is need of."""
+        need = need or Need.of_all(len(self.stages))
         features = [self.stages[0](self.stem(x))]
-        for down, stage in zip(self.downs, self.stages[1:], strict=True):
-            features.append(stage(down(features[-1])))
+        for down, stage, window in zip(self.downs, self.stages[1:], need.halved, strict=True):
+            features.append(stage(down(features[-1])[..., *window]))
         return features
 
 
@@ -106,23 +109,15 @@ class Decoder(nn.Module):
             for c, depth in zip(widths[:-1], depths[:-1], strict=True)
         )
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Map features, finest first, to one of the finest's shape."""
+    def forward(self, features: list[Tensor], need: Need | None = None) -> Tensor:
+        """Map features, finest first, to one of the finest's shape, or to what there is need of."""
+        need = need or Need.of_all(len(self.ups) + 1)
         x = features[-1]
-        for feature, up, stage in zip(features[-2::-1], self.ups[::-1], self.stages[::-1], strict=True):
-            x = up(x)
-            x = stage(x + feature if self.skips else x)
+        levels = zip(features[:-1], self.ups, self.stages, need.doubled, need.skipped, strict=True)
+        for feature, up, stage, doubled, skipped in reversed(list(levels)):
+            x = up(x)[..., *doubled]
+            x = stage(x + feature[..., *skipped] if self.skips else x)
         return x
-
-
-def halo_of(depths: Sequence[int], stem_kernel: int, down: str, up: str) -> int:
-    """How far an input pixel of encoder and decoder can reach, in pixels of the finest feature; an upper bound."""
-    reach = stem_kernel // 2
-    for level, depth in enumerate(depths):
-        passes = 1 if level == len(depths) - 1 else 2  # the coarsest stage is passed once, the others down and up
-        resampling = (down == "max") + (up == "nearest") if level else 0
-        reach += 2**level * (2 * depth * passes + resampling + 1)
-    return reach
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

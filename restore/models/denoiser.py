@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from restore.models.blocks import Decoder, Encoder, halo_of, pad_to_multiple
+from restore.models.blocks import Decoder, Encoder, pad_to_multiple
 from restore.models.hub import HubModel
+from restore.models.reach import Need, Reach
+from restore.tiling import Window
 
 
 class Denoiser(HubModel, pipeline_tag="image-to-image"):
@@ -46,16 +48,26 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
         self.decoder = Decoder(widths, depths, norm, up, skips)
         self.tail = nn.Conv2d(widths[0], 3 * shuffle**2, 3, padding=1)
         self.size_multiple = shuffle * 2 ** (len(widths) - 1)
-        reach = shuffle * (halo_of(depths, stem_kernel, down, up) + 1)
-        self.halo = -(-reach // self.size_multiple) * self.size_multiple
+        self.reach = Reach.of(depths, stem_kernel, down, up, tail_kernel=3)
+        self.halo = shuffle * self.reach.encoder[0]  # a multiple of size_multiple
 
-    def forward(self, noisy: Tensor) -> Tensor:
-        """Map noisy (B, 3, H, W) in [0, 1] to an estimate of the same shape.
+    def forward(self, noisy: Tensor, part: Window | None = None) -> Tensor:
+        """Map noisy (B, 3, H, W) in [0, 1] to an estimate of the same shape, or of a part of it.
 
-        The estimate is not clamped: the loss must see overshoot, and the pipeline clamps once.
+        The estimate is not clamped: the loss must see overshoot, and the pipeline clamps once. A part is what it is in the
+        whole estimate (with any `norm` but "group"), and costs less, since what it does not depend on is not computed.
+        Raises ValueError for a part that does not start at multiples of `size_multiple`.
         """
-        height, width = noisy.shape[-2:]
+        rows, columns = part or (slice(0, noisy.shape[-2]), slice(0, noisy.shape[-1]))
+        if rows.start % self.size_multiple or columns.start % self.size_multiple:
+            raise ValueError(f"a part starts at multiples of {self.size_multiple}, not at {rows.start}, {columns.start}")
         x = F.pixel_unshuffle(pad_to_multiple(noisy, self.size_multiple), self.shuffle)  # (B, 3 s^2, H / s, W / s)
-        x = self.tail(self.decoder(self.encoder(x)))
-        estimate = F.pixel_shuffle(x, self.shuffle)[..., :height, :width]
-        return noisy - estimate if self.residual else estimate
+        need = Need.of_part((self._folded(rows), self._folded(columns)), (x.shape[-2], x.shape[-1]), self.reach)
+        x = self.tail(self.decoder(self.encoder(x, need), need))[..., *need.part]
+        estimate = F.pixel_shuffle(x, self.shuffle)[..., : rows.stop - rows.start, : columns.stop - columns.start]
+        return noisy[..., rows, columns] - estimate if self.residual else estimate
+
+    def _folded(self, span: slice) -> slice:
+        """A span in pixels of the finest feature, its end on the coarsest grid."""
+        stop = -(-span.stop // self.size_multiple) * self.size_multiple
+        return slice(span.start // self.shuffle, stop // self.shuffle)
