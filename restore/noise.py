@@ -81,6 +81,7 @@ def camera(
     *,
     smoothing: float = 0.0,
     color_smoothing: float = 0.0,
+    contrast: float = 1.0,
     quality: int | None = None,
 ) -> Tensor:
     """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
@@ -88,16 +89,16 @@ def camera(
     The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise
     goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` and `color_smoothing` are
     the radii in pixels of the camera's own noise reduction, of lightness and of colour, which cameras blur more; 0 for none.
-    `quality` is that of its JPEG, None for none.
+    `contrast` is the slope of its tone curve at middle grey (see `tone`), and `quality` that of its JPEG, None for none.
     """
-    linear = srgb_to_linear(clean.clamp(0, 1))
+    linear = srgb_to_linear(tone(clean.clamp(0, 1), 1 / contrast))
     gains, matrix = _white_balance_and_matrix(clean, generator)
     sensor = _apply_matrix(linear, torch.linalg.inv(matrix)).clamp_min(0) / gains
     noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
     noise = _apply_matrix(demosaic(mosaic(noise)) * gains, matrix)
     lightness = _apply_matrix(noise, noise.new_tensor(_SRGB_TO_XYZ[1:2]))
     noise = _smoothed(lightness, smoothing) + _smoothed(noise - lightness, color_smoothing)
-    noisy = linear_to_srgb((linear + noise).clamp(0, 1))
+    noisy = tone(linear_to_srgb((linear + noise).clamp(0, 1)), contrast)
     return noisy if quality is None else jpeg(noisy, quality)
 
 
@@ -107,6 +108,14 @@ def _smoothed(x: Tensor, radius: float) -> Tensor:
         return x
     taps = _gaussian_taps(x, radius)
     return _blur(F.pad(x, (len(taps) // 2,) * 4, mode="replicate"), taps)
+
+
+def tone(srgb: Tensor, contrast: float) -> Tensor:
+    """The S-shaped curve logit(out) = contrast * logit(in), which 1 / contrast undoes; any shape, [0, 1] to [0, 1].
+
+    Like the curves of cameras (Grossberg and Nayar, 2004) it steepens the middle, where the noise grows, and flattens the ends.
+    """
+    return srgb if contrast == 1 else torch.sigmoid(contrast * torch.logit(srgb))
 
 
 def srgb_to_linear(srgb: Tensor) -> Tensor:
@@ -151,8 +160,8 @@ def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: f
 def photo_mixture(clean: Tensor, generator: Generator | None = None) -> Tensor:
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
-    Nearly half of them get white Gaussian noise with sigma ~ U(0, 55/255); the other kinds share the rest. A grey picture gets
-    grey noise half the time, as it would have on film.
+    Four in ten get white Gaussian noise with sigma ~ U(0, 55/255), three a camera's; the other kinds share the rest. A grey
+    picture gets grey noise half the time, as it would have on film.
     """
     kinds, weights = zip(*_PHOTO_KINDS, strict=True)
     device = _device(clean, generator)
@@ -206,19 +215,22 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
     is_smoothed = _between(0, 1, generator) < 0.7
     smoothing, color_smoothing = (_between(0.3, 1, generator), _between(0.6, 2.5, generator)) if is_smoothed else (0.0, 0.0)
+    contrast = _between(1, 2, generator)
     quality = int(_between(70, 99, generator)) if _between(0, 1, generator) < 0.6 else None
-    return camera(clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, quality=quality)
+    return camera(
+        clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, contrast=contrast, quality=quality
+    )
 
 
 _PHOTO_KINDS: tuple[tuple[Callable[[Tensor, Generator | None], Tensor], float], ...] = (
-    (_random_gaussian, 0.40),
-    (_random_clipped_gaussian, 0.08),
+    (_random_gaussian, 0.36),
+    (_random_clipped_gaussian, 0.06),
     (_random_impulses, 0.06),
-    (_random_poisson, 0.05),
+    (_random_poisson, 0.04),
     (_random_speckle, 0.03),
-    (_random_correlated, 0.05),
-    (_random_grey, 0.08),
-    (_random_camera, 0.25),
+    (_random_correlated, 0.06),
+    (_random_grey, 0.09),
+    (_random_camera, 0.30),
 )
 
 MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {

@@ -205,7 +205,28 @@ def test_read_noise_does_not() -> None:
 
 
 def test_a_camera_without_noise_changes_nothing(photos: Tensor, generator: Generator) -> None:
-    assert torch.allclose(noise.camera(photos, 0.0, 0.0, generator), photos, rtol=0, atol=1e-5)
+    assert torch.allclose(noise.camera(photos, 0.0, 0.0, generator, contrast=1.6), photos, rtol=0, atol=1e-5)
+
+
+def test_a_tone_curve_makes_the_noise_strongest_in_the_middle() -> None:
+    """As it is in photographs straight from a camera; without a curve it is strongest in the dark."""
+    levels = (0.1, 0.5, 0.9)
+    plain, toned = (
+        [noise.camera(flat(level), 1e-3, 1e-3, seeded(0), contrast=contrast).std().item() for level in levels]
+        for contrast in (1.0, 2.0)
+    )
+    assert plain[0] > plain[1] > plain[2]
+    assert toned[0] < toned[1] > toned[2]
+
+
+@pytest.mark.parametrize("contrast", [0.6, 1.0, 1.7])
+def test_a_tone_curve_keeps_the_ends_and_the_middle_and_can_be_undone(contrast: float) -> None:
+    levels = torch.linspace(0, 1, 101)
+    toned = noise.tone(levels, contrast)
+    assert torch.allclose(toned[[0, 50, 100]], torch.tensor([0.0, 0.5, 1.0]), atol=1e-6)
+    assert bool((toned.diff() > 0).all())
+    assert float(toned[51] - toned[49]) == pytest.approx(0.02 * contrast, rel=0.01)
+    assert torch.allclose(noise.tone(toned, 1 / contrast), levels, atol=1e-5)
 
 
 def test_the_cameras_noise_reduction_leaves_coarser_and_weaker_noise() -> None:

@@ -117,7 +117,7 @@ NOISES: dict[str, Noise] = {
     "Speckle": lambda clean, use, draw: speckle(clean, use.sigma / 255, draw, clip=True),
     "Film grain": lambda clean, use, draw: grey_gaussian(clean, use.sigma / 255, draw, clip=True),
     "Blotches": lambda clean, use, draw: correlated(clean, use.sigma / 255, draw, radius=use.radius, clip=True),
-    "Camera in the dark": lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw),
+    "Camera in the dark": lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw, contrast=1.5),
     "JPEG": lambda clean, use, _: jpeg(clean, use.quality),
     "The paper's, CIFAR-10": lambda clean, _, draw: MIXTURES["paper-cifar10"](clean, draw),
     "The paper's, ImageNet": lambda clean, _, draw: MIXTURES["paper-imagenet64"](clean, draw),
