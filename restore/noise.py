@@ -111,11 +111,12 @@ def _smoothed(x: Tensor, radius: float) -> Tensor:
 
 
 def tone(srgb: Tensor, contrast: float) -> Tensor:
-    """The S-shaped curve logit(out) = contrast * logit(in), which 1 / contrast undoes; any shape, [0, 1] to [0, 1].
+    """The curve logit(out) = contrast * logit(in), contrast > 0, which 1 / contrast undoes; any shape, [0, 1] to [0, 1].
 
-    Like the curves of cameras (Grossberg and Nayar, 2004) it steepens the middle, where the noise grows, and flattens the ends.
+    From 1 on it is S-shaped, like the curves of cameras (Grossberg and Nayar, 2004): steep in the middle, flat at the ends.
     """
-    return srgb if contrast == 1 else torch.sigmoid(contrast * torch.logit(srgb))
+    light, dark = srgb**contrast, (1 - srgb) ** contrast
+    return light / (light + dark)
 
 
 def srgb_to_linear(srgb: Tensor) -> Tensor:
@@ -215,7 +216,7 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
     is_smoothed = _between(0, 1, generator) < 0.7
     smoothing, color_smoothing = (_between(0.3, 1, generator), _between(0.6, 2.5, generator)) if is_smoothed else (0.0, 0.0)
-    contrast = _between(1, 2, generator)
+    contrast = _between(1, 2, generator)  # near 1.6 the noise falls off to both ends as in three cameras' photographs
     quality = int(_between(70, 99, generator)) if _between(0, 1, generator) < 0.6 else None
     return camera(
         clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, contrast=contrast, quality=quality

@@ -121,16 +121,17 @@ def test_outside_the_halo_nothing_changes_to_the_bit(arguments: dict[str, Any], 
     changed[..., : model.size_multiple, :] = 1 - changed[..., : model.size_multiple, :]
     before, after = model(noisy), model(changed)
     assert torch.equal(before[..., first:, :], after[..., first:, :])
-    assert not torch.equal(before[..., 1:4, :], after[..., 1:4, :])
+    below = slice(model.size_multiple, model.size_multiple + 3)
+    assert not torch.equal(before[..., below, :], after[..., below, :])
 
 
-PARTS = [((0, 16), (48, 64)), ((48, 72), (0, 150)), ((96, 139), (48, 150)), ((0, 139), (0, 150))]
+PARTS = [((0, 16), (48, 64)), ((48, 72), (0, 150)), ((96, 139), (48, 999)), ((None, None), (None, -7))]
 
 
 @pytest.mark.parametrize(("rows", "columns"), PARTS)
 @pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
 def test_a_part_is_what_it_is_in_the_whole(
-    arguments: dict[str, Any], rows: tuple[int, int], columns: tuple[int, int], generator: Generator
+    arguments: dict[str, Any], rows: tuple[int | None, ...], columns: tuple[int | None, ...], generator: Generator
 ) -> None:
     model = build(Denoiser, arguments)
     noisy = torch.rand(2, 3, 139, 150, generator=generator)
@@ -138,21 +139,24 @@ def test_a_part_is_what_it_is_in_the_whole(
     torch.testing.assert_close(model(noisy, part), model(noisy)[..., *part], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", [name for name in DENOISERS if name != "one scale"])
-def test_the_last_stage_sees_little_more_than_the_part(name: str, generator: Generator) -> None:
-    model = build(Denoiser, DENOISERS[name])
-    sides: list[int] = []
-    model.decoder.stages[0].register_forward_hook(lambda _module, _inputs, out: sides.extend(out.shape[-2:]))
+@pytest.mark.parametrize("arguments", DENOISERS.values(), ids=DENOISERS)
+def test_the_decoder_computes_little_more_than_the_part(arguments: dict[str, Any], generator: Generator) -> None:
+    model = build(Denoiser, arguments)
+    sides: list[tuple[int, int]] = []
+    for stage in model.decoder.stages:
+        stage.register_forward_hook(lambda _module, _inputs, out: sides.append(tuple(out.shape[-2:])))
     part = slice(2 * model.halo, 2 * model.halo + 48)
-    side = part.stop + model.halo
+    side = part.stop + 2 * model.halo
     model(torch.rand(1, 3, side, side, generator=generator), (part, part))
-    convolutions = 2 * len(model.decoder.stages[0]) + 1  # those from there on, the tail included
-    assert sides == [48 // model.shuffle + 2 * convolutions] * 2
+    expected = [48 // model.shuffle // 2**level + 2 * margin for level, margin in enumerate(model.reach.margins)]
+    assert sides == [(side, side) for side in reversed(expected)]
 
 
-def test_a_part_off_the_grid_is_refused() -> None:
-    with pytest.raises(ValueError, match="a part starts at multiples of 4, not at 6, 0"):
-        Denoiser(widths=(4, 4), depths=(1, 1))(torch.rand(1, 3, 16, 16), (slice(6, 16), slice(0, 16)))
+@pytest.mark.parametrize("part", [slice(6, 16), slice(-6, None), slice(8, 8), slice(20, 24), slice(0, 8, 2)])
+def test_a_part_that_is_none_or_off_the_grid_is_refused(part: slice) -> None:
+    model = Denoiser(widths=(4, 4), depths=(1, 1))
+    with pytest.raises(ValueError, match="a part starts at multiples of 4 and ends beyond; not"):
+        model(torch.rand(1, 3, 16, 16), (slice(0, 16), part))
 
 
 @pytest.mark.parametrize("residual", [True, False])

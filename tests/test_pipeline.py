@@ -36,7 +36,7 @@ EIGHT_BIT = 0.5 / 255
 
 @pytest.fixture(scope="module")
 def denoiser() -> Denoiser:
-    """Not trained: its estimate is as wrong as can be, but the same for tile and whole. Its halo is 28 pixels."""
+    """Not trained: its estimate is as wrong as can be, but the same for tile and whole. Its halo is 24 pixels."""
     torch.manual_seed(1)
     return Denoiser(widths=(4, 8), depths=(1, 1)).eval()
 

@@ -88,12 +88,11 @@ class Encoder(nn.Module):
             nn.Sequential(*(ResidualBlock(c, norm) for _ in range(depth))) for c, depth in zip(widths, depths, strict=True)
         )
 
-    def forward(self, x: Tensor, need: Need | None = None) -> list[Tensor]:
-        """Map (B, C, H, W) to features, finest first: (B, widths[i], H / 2**i, W / 2**i), or what there is need of."""
-        need = need or Need.of_all(len(self.stages))
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map (B, C, H, W) to features, finest first: (B, widths[i], H / 2**i, W / 2**i)."""
         features = [self.stages[0](self.stem(x))]
-        for down, stage, window in zip(self.downs, self.stages[1:], need.halved, strict=True):
-            features.append(stage(down(features[-1])[..., *window]))
+        for down, stage in zip(self.downs, self.stages[1:], strict=True):
+            features.append(stage(down(features[-1])))
         return features
 
 
@@ -110,8 +109,8 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor], need: Need | None = None) -> Tensor:
-        """Map features, finest first, to one of the finest's shape, or to what there is need of."""
-        need = need or Need.of_all(len(self.ups) + 1)
+        """Map features, finest first, to one of the finest's shape, or to what of it there is need of."""
+        need = need or Need.of_all(len(self.stages))
         x = features[-1]
         levels = zip(features[:-1], self.ups, self.stages, need.doubled, need.skipped, strict=True)
         for feature, up, stage, doubled, skipped in reversed(list(levels)):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from restore.models.blocks import Decoder, Encoder, pad_to_multiple
 from restore.models.hub import HubModel
-from restore.models.reach import Need, Reach
+from restore.models.reach import ALL, Need, Reach
 from restore.tiling import Window
 
 
@@ -49,23 +49,30 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
         self.tail = nn.Conv2d(widths[0], 3 * shuffle**2, 3, padding=1)
         self.size_multiple = shuffle * 2 ** (len(widths) - 1)
         self.reach = Reach.of(depths, stem_kernel, down, up, tail_kernel=3)
-        self.halo = shuffle * self.reach.encoder[0]  # a multiple of size_multiple
+        self.halo = shuffle * self.reach.halo  # pixels around a part that can influence it; a multiple of size_multiple
 
-    def forward(self, noisy: Tensor, part: Window | None = None) -> Tensor:
+    def forward(self, noisy: Tensor, part: Window = ALL) -> Tensor:
         """Map noisy (B, 3, H, W) in [0, 1] to an estimate of the same shape, or of a part of it.
 
-        The estimate is not clamped: the loss must see overshoot, and the pipeline clamps once. A part is what it is in the
-        whole estimate (with any `norm` but "group"), and costs less, since what it does not depend on is not computed.
-        Raises ValueError for a part that does not start at multiples of `size_multiple`.
+        The estimate is not clamped: the loss must see overshoot, and the pipeline clamps once. In evaluation mode a part is what
+        it is in the whole estimate (with any `norm` but "group"), at less cost, for the decoder computes little else; the encoder
+        reads all it is given, of which only `halo` pixels around the part matter.
+
+        Raises ValueError for a part that is empty, or that does not start at multiples of `size_multiple`.
         """
-        rows, columns = part or (slice(0, noisy.shape[-2]), slice(0, noisy.shape[-1]))
-        if rows.start % self.size_multiple or columns.start % self.size_multiple:
-            raise ValueError(f"a part starts at multiples of {self.size_multiple}, not at {rows.start}, {columns.start}")
+        rows, columns = (self._checked(span, side) for span, side in zip(part, noisy.shape[-2:], strict=True))
         x = F.pixel_unshuffle(pad_to_multiple(noisy, self.size_multiple), self.shuffle)  # (B, 3 s^2, H / s, W / s)
-        need = Need.of_part((self._folded(rows), self._folded(columns)), (x.shape[-2], x.shape[-1]), self.reach)
-        x = self.tail(self.decoder(self.encoder(x, need), need))[..., *need.part]
+        need = Need.of_part((self._folded(rows), self._folded(columns)), (x.shape[-2], x.shape[-1]), self.reach.margins)
+        x = self.tail(self.decoder(self.encoder(x), need))[..., *need.part]
         estimate = F.pixel_shuffle(x, self.shuffle)[..., : rows.stop - rows.start, : columns.stop - columns.start]
         return noisy[..., rows, columns] - estimate if self.residual else estimate
+
+    def _checked(self, span: slice, side: int) -> slice:
+        """The rows or columns of a part in numbers from 0 on."""
+        start, stop, step = span.indices(side)
+        if start % self.size_multiple or start >= stop or step != 1:
+            raise ValueError(f"a part starts at multiples of {self.size_multiple} and ends beyond; not {start}:{stop}:{step}")
+        return slice(start, stop)
 
     def _folded(self, span: slice) -> slice:
         """A span in pixels of the finest feature, its end on the coarsest grid."""

@@ -1,7 +1,7 @@
-"""What a part of a network's answer depends on, stage by stage, so that a tile costs little more than its part.
+"""What a part of a decoder's answer depends on, so that a tile costs little more than its part.
 
-The coarsest stage sees the farthest. So of what a tile reads, the stages of the encoder need almost all, but those of the decoder
-only the part and a few pixels around it; the rest is cut off between the stages, and the answer is the same.
+The coarsest stage sees the farthest. So while the encoder must read a wide halo around a part, the stages of the decoder, finer
+and finer, need only a few pixels around it. The rest is cut off between them, and the answer is the same.
 """
 
 from collections.abc import Sequence
@@ -13,81 +13,66 @@ ALL: Window = (slice(None), slice(None))
 
 
 class Reach(NamedTuple):
-    """How far around a part of the answer what enters each stage still matters, in pixels of that stage; finest first."""
+    """How far around a part of the answer features still matter to it."""
 
-    encoder: list[int]  # the first is of what enters the stem; each is a multiple of the coarsest feature's pixel
-    decoder: list[int]  # of all but the coarsest, which belongs to the encoder
+    halo: int  # of what enters the encoder, in pixels of the finest feature; a multiple of the coarsest one's
+    margins: list[int]  # of what enters each stage of the decoder, in pixels of that stage, finest first
 
     @classmethod
     def of(cls, depths: Sequence[int], stem_kernel: int, down: str, up: str, tail_kernel: int) -> "Reach":
-        """The reach of an `Encoder` and a `Decoder` with a convolution behind them: that of all convolutions from there on."""
-        margin = tail_kernel // 2
-        decoder = []
+        """The reach of an `Encoder` and a `Decoder` with a convolution behind them.
+
+        Summed from there backwards: before a stage it is what it is behind it, and a pixel more for each convolution.
+        """
+        reach, margins = tail_kernel // 2, []
         for depth in depths[:-1]:
-            margin += 2 * depth
-            decoder.append(margin)
-            margin = -(-(margin + (up == "nearest")) // 2)
-        margin += 2 * depths[-1]
-        encoder = [margin]
+            reach += 2 * depth
+            margins.append(reach)
+            reach = -(-(reach + (up == "nearest")) // 2)
+        reach += 2 * depths[-1]
         for depth in depths[-2::-1]:
-            margin = 2 * (margin + (down == "max")) + 2 * depth
-            encoder.insert(0, margin)
-        encoder[0] += stem_kernel // 2
-        coarsest = [2 ** (len(depths) - 1 - level) for level in range(len(depths))]
-        encoder = [-(-margin // pixel) * pixel for margin, pixel in zip(encoder, coarsest, strict=True)]
-        return cls(encoder, decoder)
+            reach = 2 * (reach + (down == "max")) + 2 * depth
+        reach += stem_kernel // 2
+        coarsest = 2 ** (len(depths) - 1)
+        return cls(-(-reach // coarsest) * coarsest, margins)
 
 
 class Need(NamedTuple):
-    """What a part of the answer needs of each feature that passes from one stage to the next, as windows; finest first."""
+    """What the stages of a decoder need for a part of the answer; windows, finest first."""
 
-    halved: Sequence[Window]  # of the features that the encoder has halved
-    skipped: Sequence[Window]  # of the encoder's features that the decoder adds
-    doubled: Sequence[Window]  # of the features that the decoder has doubled
+    skipped: Sequence[Window]  # of the encoder's features
+    doubled: Sequence[Window]  # of what is doubled in the decoder
     part: Window = ALL  # where the part is in what comes out of the decoder
 
     @classmethod
-    def of_all(cls, scales: int) -> "Need":
-        """What the whole answer of so many scales needs: everything."""
-        everything = [ALL] * (scales - 1)
-        return cls(everything, everything, everything)
+    def of_all(cls, stages: int) -> "Need":
+        """What so many stages need for the whole answer: everything."""
+        return cls([ALL] * stages, [ALL] * stages)
 
     @classmethod
-    def of_part(cls, part: Window, size: tuple[int, int], reach: Reach) -> "Need":
-        """What a part needs. Its sides, and the size (H, W) that it is a part of, are in pixels of the finest feature.
+    def of_part(cls, part: Window, size: tuple[int, int], margins: Sequence[int]) -> "Need":
+        """What they need for a part, with these margins around it.
 
-        All of them are multiples of the coarsest feature's pixel.
+        The sides of the part, and the size (H, W) that it is a part of, are in pixels of the finest feature and multiples of the
+        coarsest one's.
         """
-        axes = (_spans(span, length, reach) for span, length in zip(part, size, strict=True))
-        halved, skipped, doubled, (inner,) = (list(zip(*spans, strict=True)) for spans in zip(*axes, strict=True))
-        return cls(halved, skipped, doubled, inner)
+        rows, columns = (_along_axis(span, length, margins) for span, length in zip(part, size, strict=True))
+        skipped, doubled = (list(zip(*spans, strict=True)) for spans in zip(rows[:2], columns[:2], strict=True))
+        return cls(skipped, doubled, (rows[2], columns[2]))
 
 
-def _spans(part: slice, length: int, reach: Reach) -> tuple[list[slice], list[slice], list[slice], list[slice]]:
-    """The fields of a `Need` along one axis; the part alone in a list."""
-    parts = [slice(part.start >> level, part.stop >> level) for level in range(len(reach.encoder))]
-    features = [slice(0, length)]  # where each feature lies in the whole of its scale
-    halved: list[slice] = []
+def _along_axis(part: slice, length: int, margins: Sequence[int]) -> tuple[list[slice], list[slice], slice]:
+    """The fields of a `Need` along one axis."""
     skipped: list[slice] = []
     doubled: list[slice] = []
-    for span, margin in zip(parts[1:], reach.encoder[1:], strict=True):
-        whole = slice(features[-1].start // 2, features[-1].stop // 2)
-        features.append(_around(span, margin, whole))
-        halved.append(_within(features[-1], whole))
-    x = features[-1]
-    for feature, span, margin in reversed(list(zip(features[:-1], parts[:-1], reach.decoder, strict=True))):
-        whole = slice(2 * x.start, 2 * x.stop)
-        x = _around(span, margin, whole)
-        doubled.insert(0, _within(x, whole))
-        skipped.insert(0, _within(x, feature))
-    return halved, skipped, doubled, [_within(part, x)]
+    kept = slice(0, length >> len(margins))  # of the coarsest feature
+    for level, margin in reversed(list(enumerate(margins))):
+        whole = slice(2 * kept.start, 2 * kept.stop)
+        kept = slice(max(whole.start, (part.start >> level) - margin), min(whole.stop, (part.stop >> level) + margin))
+        skipped.insert(0, kept)
+        doubled.insert(0, _counted_from(whole.start, kept))
+    return skipped, doubled, _counted_from(kept.start, part)
 
 
-def _around(span: slice, margin: int, whole: slice) -> slice:
-    """A span and a margin on both sides, as far as the whole goes."""
-    return slice(max(whole.start, span.start - margin), min(whole.stop, span.stop + margin))
-
-
-def _within(span: slice, whole: slice) -> slice:
-    """A span, counted from where the whole begins."""
-    return slice(span.start - whole.start, span.stop - whole.start)
+def _counted_from(start: int, span: slice) -> slice:
+    return slice(span.start - start, span.stop - start)
