@@ -29,13 +29,14 @@ WORKS: dict[str, Callable[..., Image.Image]] = {"denoise": pipeline.denoise, "co
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
+    parser.add_argument("--commands", nargs="+", choices=list(WORKS), default=list(WORKS))
     parser.add_argument("--count", type=int, default=200, help="copies of it in the folder")
     parser.add_argument("--megapixels", type=float, default=1.0, help="that it is brought to")
     parser.add_argument("--repeats", type=int, default=5, help="of one photograph, before and after")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(1)
-    rows = [measure(command, options, cores) for command in WORKS]
+    rows = [measure(command, options, cores) for command in options.commands]
     columns = [
         "command",
         "one photo on one core, s",
