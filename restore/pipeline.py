@@ -38,7 +38,7 @@ Hint = tuple[float, float, tuple[float, float, float]]  # x and y in pixels, and
 Network = TypeVar("Network", Denoiser, Colorizer)
 
 MAX_STRENGTH, MAX_VIVIDNESS = 1.5, 2.0
-TILE_PIXELS = 7 << 18  # that the denoiser reads at a time: 48 megapixels within 2 GB
+TILE_PIXELS = 7 << 18  # that the denoiser reads at a time: 48 megapixels within 2.5 GB
 TRIM_EVERY = 8  # tiles: the first layers after it pay for new pages, about 1 % of the time
 STRIP_PIXELS = 1 << 17  # that colour is converted at a time, so that it stays in the cache of a core
 DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
