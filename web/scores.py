@@ -48,7 +48,7 @@ def time_score(seconds: float) -> Score:
 
 def notes(lines: tuple[str, ...]) -> list[Score]:
     """What the visitor should know about the file."""
-    return [Score(name="Note", value=line, unit="", role="note") for line in lines]
+    return [Score(name="Note", value=line[:1].upper() + line[1:], unit="", role="note") for line in lines]
 
 
 def _size(picture: Tensor) -> str:

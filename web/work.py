@@ -21,8 +21,8 @@ from web.files import name_of, new_folder, open_photo, to_image, write_png
 from web.scores import check_same_size, compare_with_truth, noise_score, notes, round_psnr, time_score
 
 NOISY_SEED = 7  # of the noise on the examples
-GIVEN_COLOR = "taken for a grey photo, so its colours are guesses; Denoise leaves it as it is"
-HAS_COLOR = "it has colour already and keeps it; Colorize would give it another"
+GIVEN_COLOR = "Taken for a grey photo, so its colours are guesses; Denoise leaves it as it is"
+HAS_COLOR = "It has colour already and keeps it; Colorize would give it another"
 
 
 def load_models() -> None:
