@@ -212,12 +212,14 @@ def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
 
 
 def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
-    log_shot = _between(math.log(1e-4), math.log(2e-2), generator)  # the range of Brooks et al., and a stop beyond
+    """Noise as correlated as in the photographs of seven cameras (Nam et al., 2016; Xu et al., 2018), colour most."""
+    log_shot = _between(math.log(1e-4), math.log(3e-2), generator)  # as Brooks et al., and more, since smoothing takes some
     shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
-    is_smoothed = _between(0, 1, generator) < 0.7
-    smoothing, color_smoothing = (_between(0.3, 1, generator), _between(0.6, 2.5, generator)) if is_smoothed else (0.0, 0.0)
+    is_smoothed = _between(0, 1, generator) < 0.9
+    smoothing = _between(0.45, 1, generator) if is_smoothed else 0.0
+    color_smoothing = math.exp(_between(math.log(1.2), math.log(5), generator)) if is_smoothed else 0.0
     contrast = _between(1, 2, generator)  # near 1.6 the noise falls off to both ends as in three cameras' photographs
-    quality = int(_between(70, 99, generator)) if _between(0, 1, generator) < 0.6 else None
+    quality = int(_between(85, 99, generator)) if _between(0, 1, generator) < 0.4 else None
     return camera(
         clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, contrast=contrast, quality=quality
     )
