@@ -1,5 +1,6 @@
 """Checkpoints survive: killed at random, on a full disk, damaged; and what is resumed ends the same to the bit."""
 
+import dataclasses
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
 from train import checkpoint
+from train.card import TRAINING, Training
 from train.checkpoint import CheckpointError
 from train.loop import DivergedError, Run
 from train.recipe import TrainingError
@@ -248,6 +250,18 @@ def test_pruning_keeps_a_whole_one_beside_the_newest(tmp_path: Path) -> None:
 def test_a_new_run_does_not_go_over_an_old_one(undisturbed: Path) -> None:
     with pytest.raises(TrainingError, match="--resume"):
         train(undisturbed)
+
+
+def test_a_run_remembers_what_it_began_with_though_other_weights_take_its_place(tmp_path: Path) -> None:
+    start, out = tmp_path / "start", tmp_path / "run"
+    start.mkdir()
+    training = Training("Denoiser", "the first run", "photos", 1000, 5, {})
+    (start / TRAINING).write_text(json.dumps(dataclasses.asdict(training)))
+    with pytest.raises(StoppedError):
+        train(out, stop_at=4, init=str(start))
+    (start / TRAINING).write_text(json.dumps(dataclasses.asdict(training) | {"command": "another run"}))
+    train(out, init=str(start), resume=True)
+    assert Training.read(out / "final").before == ["the first run  # 1,000 steps"]
 
 
 def test_another_network_does_not_resume(undisturbed: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Generator, nn
 from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
-from train.card import CARD, Training, command, eval_results, portable, save_card
+from train.card import CARD, Training, command, eval_results, history, portable, save_card
 from train.loop import Ema, learning_rate, seed_of, steps_of
 from train.recipe import Recipe, TrainingError, comments, parse, run
 from train.results import Table
@@ -313,20 +313,13 @@ def test_a_card_tells_the_runs_that_led_to_its_start(tmp_path: Path) -> None:
     for step in (1000, 2000, 3000):
         folder = tmp_path / str(step)
         model.save_pretrained(folder)
-        save_card(folder, "denoiser", Training.of(denoise.DenoiseRecipe(init=init), model, step, {}))
+        recipe = denoise.DenoiseRecipe(init=init)
+        save_card(folder, "denoiser", Training.of(recipe, model, step, {}, history(recipe)))
         init = str(folder)
     card = (folder / CARD).read_text()
     places = [card.index(steps) for steps in ("3,000 steps", "1,000 steps", "2,000 steps")]
     assert places == sorted(places)
     assert card.count("accelerate launch train/denoise.py") == 3
-
-
-def test_a_run_that_is_bundled_again_is_not_its_own_start(tmp_path: Path) -> None:
-    model, recipe = Denoiser(widths=(8,), depths=(1,)), denoise.DenoiseRecipe(init=str(tmp_path))
-    model.save_pretrained(tmp_path)
-    for step in (1000, 2000):
-        save_card(tmp_path, "denoiser", Training.of(recipe, model, step, {}))
-    assert Training.read(tmp_path).before == []
 
 
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:

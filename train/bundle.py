@@ -30,7 +30,7 @@ def averaged_model(run: Path) -> tuple[HubModel, Training]:
     model = (Denoiser if is_denoiser else Colorizer)(**numbers["config"])
     prefix = "ema." if recipe.ema else "model."
     model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
-    return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"])
+    return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"], numbers["before"])
 
 
 def bundle(run: Path, name: str) -> Path:

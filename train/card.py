@@ -96,10 +96,10 @@ class Training:
     before: list[str] = dataclasses.field(default_factory=list)  # the earlier runs that it goes on from, first to last
 
     @classmethod
-    def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float]) -> Self:
+    def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float], before: list[str]) -> Self:
         dataset, validated = portable(recipe.dataset), recipe.validation_pictures
         noise = getattr(recipe, "noise", "")
-        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, noise, history(recipe))
+        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, noise, before)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -124,13 +124,11 @@ def command(recipe: Recipe) -> str:
 
 
 def history(recipe: Recipe) -> list[str]:
-    """The runs that led to the weights that a run began with, a line each, first to last; none where no record is at hand."""
+    """The runs that led to the weights that a run begins with, a line each, first to last; none where no record is at hand."""
     folder = WEIGHTS / recipe.init if recipe.init in bundled() else Path(recipe.init)
     if not recipe.init or not (folder / TRAINING).is_file():
         return []
     start = Training.read(folder)
-    if start.command == command(recipe):  # an earlier step of this very run has been bundled since
-        return start.before
     return [*start.before, f"{start.command}  # {start.steps:,} steps"]
 
 

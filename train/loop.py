@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from restore.models.hub import HubModel
 from train import checkpoint
-from train.card import Training, portable, save_card
+from train.card import Training, history, portable, save_card
 from train.checkpoint import CheckpointError
 from train.data import DataError, Pictures, PictureStream, View, tally, validation_picture
 from train.optimizers import OPTIMIZERS, make_state
@@ -95,6 +95,7 @@ class Run:
         self.model, self.optimizer = accelerator.prepare(self.raw_model, optimizer)
         make_state(self.optimizer.optimizer)
         self.ema = Ema(self.raw_model, recipe.ema)
+        self.before = history(recipe)  # now, since other weights may be there when it ends
         self.step = 0
         self.measures: dict[str, float] = {}
         self.losses: list[Tensor] = []  # since the last log
@@ -152,6 +153,7 @@ class Run:
         numbers = {
             "step": self.step,
             "measures": self.measures,
+            "before": self.before,
             "scaler": self._scaler_state(),
             "pictures_a_step": self._pictures_a_step(),
             "config": config_of(self.raw_model),
@@ -178,7 +180,7 @@ class Run:
         own = self._tensors()
         if own.keys() != tensors.keys():
             raise CheckpointError(f"{self.folder} holds the checkpoint of a run that trained other layers")
-        self.step, self.measures = numbers["step"], numbers["measures"]
+        self.step, self.measures, self.before = numbers["step"], numbers["measures"], numbers["before"]
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         if self.accelerator.scaler is not None and numbers["scaler"]:
@@ -189,7 +191,7 @@ class Run:
         model, folder = self.averaged().cpu(), self.folder / "final"
         if self.accelerator.is_main_process:
             model.save_pretrained(folder)
-            training = Training.of(self.recipe, model, self.step, self.measures)
+            training = Training.of(self.recipe, model, self.step, self.measures, self.before)
             save_card(folder, self.recipe.push_to or portable(str(folder)), training)
         return model
 
