@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from accelerate.utils import set_seed
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from small_training import RECIPE, SIDE, TINY, StoppedError, train, write_folder
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
@@ -102,6 +102,22 @@ def test_weights_that_cannot_be_had_end_in_one_line(script: Any, monkeypatch: py
     monkeypatch.setattr(sys, "argv", ["train", "--init", "denoiser-phto"])
     with pytest.raises(SystemExit, match="error: --init: denoiser-phto is neither a bundled name"):
         run(lambda recipe: script.build(recipe), script.RECIPES)
+
+
+@pytest.mark.parametrize("change", [denoise.some_grey, denoise.some_soft])
+def test_a_share_of_the_pictures_is_made_grey_or_soft(change: Callable[[Tensor, float, Generator], Tensor]) -> None:
+    clean = torch.rand(400, 3, 16, 16, generator=Generator().manual_seed(0))
+    assert torch.equal(change(clean, 0.0, Generator().manual_seed(0)), clean)
+    is_changed = (change(clean, 0.25, Generator().manual_seed(0)) != clean).flatten(1).any(1)
+    assert is_changed.double().mean().item() == pytest.approx(0.25, abs=0.09)  # four standard deviations
+
+
+def test_a_grey_picture_has_no_colour_and_a_soft_one_keeps_its_mean_and_loses_detail() -> None:
+    clean = torch.rand(8, 3, 64, 64, generator=Generator().manual_seed(0))
+    grey, soft = (change(clean, 1.0, Generator().manual_seed(0)) for change in (denoise.some_grey, denoise.some_soft))
+    assert torch.equal(grey, grey[:, :1].expand_as(grey))
+    assert torch.allclose(soft.mean((2, 3)), clean.mean((2, 3)), rtol=0, atol=0.01)
+    assert (soft.diff(dim=-1).std((1, 2, 3)) < clean.diff(dim=-1).std((1, 2, 3))).all()
 
 
 def test_init_holds_the_network_that_is_asked_for(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
+from kornia.filters import gaussian_blur2d
 from torch import Generator, Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
@@ -34,6 +35,7 @@ class DenoiseRecipe(Recipe):
     network: Literal["shipped", "paper"] = "shipped"  # the bundled photo denoiser's or the paper's
     loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # between the result and the clean picture
     grey_share: float = 0.0  # share of the pictures that is made grey before it gets noise
+    soft_share: float = 0.0  # share that is made as soft as a camera's photographs of full size are, pixel by pixel
     grow: bool = False  # train --network, beginning as the smaller one of --init; otherwise that one is trained
     out: str = "runs/denoiser"
 
@@ -65,6 +67,7 @@ RECIPES = {
         noise="photo",
         loss="log_mse",
         grey_share=0.05,
+        soft_share=0.35,
         patch=128,
         batch_size=8,
         optimizer="muon",
@@ -84,10 +87,10 @@ class DenoiseTask:
     def __init__(self, recipe: DenoiseRecipe):
         self.degrade, self.criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
         self.is_photo = recipe.noise == "photo"
-        self.grey_share = recipe.grey_share
+        self.grey_share, self.soft_share = recipe.grey_share, recipe.soft_share
 
     def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
-        clean = some_grey(clean, self.grey_share, generator)
+        clean = some_soft(some_grey(clean, self.grey_share, generator), self.soft_share, generator)
         return self.criterion(model(self.degrade(clean, generator)), clean)
 
     def measure(self, model: nn.Module, clean: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:
@@ -101,8 +104,19 @@ class DenoiseTask:
 
 def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
     """Make a `share` of the pictures (B, 3, H, W) grey, the target too, so that a grey picture stays grey."""
-    picks = torch.rand(len(clean), 1, 1, 1, generator=generator, device=generator.device) < share
-    return torch.where(picks.to(clean.device), clean.mean(1, keepdim=True), clean)
+    return torch.where(_picks(clean, share, generator), clean.mean(1, keepdim=True), clean)
+
+
+def some_soft(clean: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.1 pixels, the target too."""
+    radii = 0.3 + 0.8 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
+    soft = gaussian_blur2d(clean, 7, radii.expand(-1, 2).to(clean.device))
+    return torch.where(_picks(clean, share, generator), soft, clean)
+
+
+def _picks(clean: Tensor, share: float, generator: Generator) -> Tensor:
+    """Which pictures (B, 1, 1, 1) belong to a random `share`."""
+    return (torch.rand(len(clean), 1, 1, 1, generator=generator, device=generator.device) < share).to(clean.device)
 
 
 def main(recipe: DenoiseRecipe) -> None:
