@@ -81,7 +81,9 @@ def camera(
     *,
     smoothing: float = 0.0,
     color_smoothing: float = 0.0,
+    detail: float = 0.0,
     contrast: float = 1.0,
+    pivot: float = 0.5,
     quality: int | None = None,
 ) -> Tensor:
     """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
@@ -89,16 +91,18 @@ def camera(
     The picture is taken back to the sensor, where the noise has variance shot * signal + read ** 2 on [0, 1], and only the noise
     goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` and `color_smoothing` are
     the radii in pixels of the camera's own noise reduction, of lightness and of colour, which cameras blur more; 0 for none.
-    `contrast` is the slope of its tone curve at middle grey (see `tone`), and `quality` that of its JPEG, None for none.
+    `detail` from 0 to 1 is how far it spares the lightness of edges and texture, noise and all. `contrast` and `pivot` are those
+    of its tone curve (see `tone`), and `quality` is that of its JPEG, None for none.
     """
-    linear = srgb_to_linear(tone(clean.clamp(0, 1), 1 / contrast))
+    linear = srgb_to_linear(tone(clean.clamp(0, 1), 1 / contrast, pivot))
     gains, matrix = _white_balance_and_matrix(clean, generator)
     sensor = _apply_matrix(linear, torch.linalg.inv(matrix)).clamp_min(0) / gains
     noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
     noise = _apply_matrix(demosaic(mosaic(noise)) * gains, matrix)
     lightness = _apply_matrix(noise, noise.new_tensor(_SRGB_TO_XYZ[1:2]))
-    noise = _smoothed(lightness, smoothing) + _smoothed(noise - lightness, color_smoothing)
-    noisy = tone(linear_to_srgb((linear + noise).clamp(0, 1)), contrast)
+    color = _smoothed(noise - lightness, color_smoothing)
+    lightness = lightness.lerp(_smoothed(lightness, smoothing), 1 - detail * _texture(clean))
+    noisy = tone(linear_to_srgb((linear + lightness + color).clamp(0, 1)), contrast, pivot)
     return noisy if quality is None else jpeg(noisy, quality)
 
 
@@ -110,12 +114,21 @@ def _smoothed(x: Tensor, radius: float) -> Tensor:
     return _blur(F.pad(x, (len(taps) // 2,) * 4, mode="replicate"), taps)
 
 
-def tone(srgb: Tensor, contrast: float) -> Tensor:
-    """The curve logit(out) = contrast * logit(in), contrast > 0, which 1 / contrast undoes; any shape, [0, 1] to [0, 1].
+def _texture(clean: Tensor) -> Tensor:
+    """Where a picture has edges or texture, from 0 to 1 by its contrast within a few pixels: (B, 3, H, W) to (B, 1, H, W)."""
+    grey = clean.mean(1, keepdim=True)
+    power = _smoothed((grey - _smoothed(grey, 2)).square(), 2)
+    return power / (power + 0.02**2)  # a half at a standard deviation of five of 255 levels
 
-    From 1 on it is S-shaped, like the curves of cameras (Grossberg and Nayar, 2004): steep in the middle, flat at the ends.
+
+def tone(srgb: Tensor, contrast: float, pivot: float = 0.5) -> Tensor:
+    """The curve logit(out) - logit(pivot) = contrast * (logit(in) - logit(pivot)), which 1 / contrast undoes.
+
+    With contrast > 1 it is S-shaped, like the curves of cameras (Grossberg and Nayar, 2004): steep around the pivot, which it
+    leaves as it is, and flat at the ends. Any shape, [0, 1] to [0, 1].
     """
-    light, dark = srgb**contrast, (1 - srgb) ** contrast
+    light = srgb**contrast * math.pow(pivot, 1 - contrast)
+    dark = (1 - srgb) ** contrast * math.pow(1 - pivot, 1 - contrast)
     return light / (light + dark)
 
 
@@ -216,12 +229,21 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     log_shot = _between(math.log(1e-4), math.log(3e-2), generator)  # as Brooks et al., and more, since smoothing takes some
     shot, read = math.exp(log_shot), math.exp(0.5 * (2.18 * log_shot + 1.2 + _between(-0.5, 0.5, generator)))
     is_smoothed = _between(0, 1, generator) < 0.9
-    smoothing = _between(0.45, 1, generator) if is_smoothed else 0.0
+    smoothing = _between(0.5, 1.3, generator) if is_smoothed else 0.0
     color_smoothing = math.exp(_between(math.log(1.2), math.log(5), generator)) if is_smoothed else 0.0
-    contrast = _between(1, 2, generator)  # near 1.6 the noise falls off to both ends as in three cameras' photographs
+    contrast, pivot = _between(1, 2, generator), _between(0.25, 0.5, generator)  # noise is strongest in the middle tones
     quality = int(_between(85, 99, generator)) if _between(0, 1, generator) < 0.4 else None
     return camera(
-        clean, shot, read, generator, smoothing=smoothing, color_smoothing=color_smoothing, contrast=contrast, quality=quality
+        clean,
+        shot,
+        read,
+        generator,
+        smoothing=smoothing,
+        color_smoothing=color_smoothing,
+        detail=_between(0, 1, generator),
+        contrast=contrast,
+        pivot=pivot,
+        quality=quality,
     )
 
 

@@ -205,7 +205,8 @@ def test_read_noise_does_not() -> None:
 
 
 def test_a_camera_without_noise_changes_nothing(photos: Tensor, generator: Generator) -> None:
-    assert torch.allclose(noise.camera(photos, 0.0, 0.0, generator, contrast=1.6), photos, rtol=0, atol=1e-5)
+    still = noise.camera(photos, 0.0, 0.0, generator, smoothing=1.0, detail=0.5, contrast=1.6, pivot=0.3)
+    assert torch.allclose(still, photos, rtol=0, atol=1e-5)
 
 
 def test_a_tone_curve_makes_the_noise_strongest_in_the_middle() -> None:
@@ -219,14 +220,15 @@ def test_a_tone_curve_makes_the_noise_strongest_in_the_middle() -> None:
     assert toned[0] < toned[1] > toned[2]
 
 
-@pytest.mark.parametrize("contrast", [0.6, 1.0, 1.7])
-def test_a_tone_curve_keeps_the_ends_and_the_middle_and_can_be_undone(contrast: float) -> None:
+@pytest.mark.parametrize(("contrast", "pivot"), [(0.6, 0.5), (1.0, 0.3), (1.7, 0.5), (1.7, 0.3)])
+def test_a_tone_curve_keeps_the_ends_and_the_pivot_and_can_be_undone(contrast: float, pivot: float) -> None:
     levels = torch.linspace(0, 1, 101)
-    toned = noise.tone(levels, contrast)
-    assert torch.allclose(toned[[0, 50, 100]], torch.tensor([0.0, 0.5, 1.0]), atol=1e-6)
+    toned = noise.tone(levels, contrast, pivot)
+    middle = round(100 * pivot)
+    assert torch.allclose(toned[[0, middle, 100]], torch.tensor([0.0, pivot, 1.0]), atol=1e-6)
     assert bool((toned.diff() > 0).all())
-    assert float(toned[51] - toned[49]) == pytest.approx(0.02 * contrast, rel=0.01)
-    assert torch.allclose(noise.tone(toned, 1 / contrast), levels, atol=1e-5)
+    assert float(toned[middle + 1] - toned[middle - 1]) == pytest.approx(0.02 * contrast, rel=0.01)
+    assert torch.allclose(noise.tone(toned, 1 / contrast, pivot), levels, atol=1e-5)
 
 
 def test_the_cameras_noise_reduction_leaves_coarser_and_weaker_noise() -> None:
@@ -235,6 +237,17 @@ def test_the_cameras_noise_reduction_leaves_coarser_and_weaker_noise() -> None:
     )
     assert smooth.std() < 0.6 * sharp.std()
     assert correlation(smooth[..., 1:], smooth[..., :-1]) > correlation(sharp[..., 1:], sharp[..., :-1]) + 0.2
+
+
+def test_noise_reduction_may_spare_the_lightness_of_texture() -> None:
+    clean = torch.full((1, 3, 64, 128), 0.4)
+    clean[..., 64::2] = 0.6  # stripes
+    even, sparing = (
+        noise.camera(clean, 1e-3, 0.0, seeded(0), smoothing=1.0, color_smoothing=1.0, detail=detail) - clean
+        for detail in (0.0, 1.0)
+    )
+    assert torch.allclose(even[..., :48], sparing[..., :48], rtol=0, atol=1e-4)
+    assert sparing[..., 80:].mean(1).std() > 1.5 * even[..., 80:].mean(1).std()
 
 
 def test_colour_is_smoothed_apart_from_lightness() -> None:

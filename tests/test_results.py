@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.quality import beside_known
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
-from train.evaluate import cbsd68_table, identifier, split_batches, with_peers
+from train.evaluate import cbsd68_table, identifier, real_noise_pairs, split_batches, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -92,6 +92,24 @@ def test_a_peer_measured_later_joins_the_others_on_the_same_pictures() -> None:
     assert beside_known(table, known).rows == (("median 3x3", 1.0), ("BM3D", 3.0), ("FFDNet", 4.0))
     assert beside_known(table, dataclasses.replace(known, caption="CBSD10")) == table
     assert beside_known(table, None) == table
+
+
+def test_a_peer_measured_on_fewer_pictures_says_so_whichever_came_first() -> None:
+    columns = ("method", "PSNR, mean per image")
+    many = results.Table("cifar10", "denoiser-cifar10", "cifar10", "CIFAR-10, 90 pictures", columns, (("FFDNet", 2.0),))
+    few = dataclasses.replace(many, caption="CIFAR-10, 5 pictures", rows=(("BM3D", 3.0),))
+    for table in (beside_known(few, many), beside_known(many, few), beside_known(few, beside_known(few, many))):
+        assert table.caption == many.caption
+        assert table.rows == (("BM3D, first 5 pictures", 3.0), ("FFDNet", 2.0))
+
+
+@pytest.mark.parametrize(("noisy_name", "clean_name"), [("a_noisy.png", "a_clean.png"), ("a_real.JPG", "a_mean.JPG")])
+def test_a_noisy_photograph_is_paired_with_its_clean_one(noisy_name: str, clean_name: str, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), (64, 64, 64)).save(tmp_path / noisy_name)
+    Image.new("RGB", (16, 16), (74, 74, 74)).save(tmp_path / clean_name)
+    [(noisy, clean, sigma)] = real_noise_pairs(tmp_path)
+    assert (clean - noisy).mean().item() == pytest.approx(10 / 255, abs=1e-3)
+    assert sigma == pytest.approx(10 / 255, abs=1e-3)
 
 
 def test_methods_are_scored_on_what_they_are_told(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import SAFETENSORS, WEIGHTS, checksum
 from restore.noise import gaussian, paper_mixture
-from restore.pipeline import estimate_sigma
 from train import results
 from train.data import DataError, decode, open_splits, to_float
 from train.results import Row, Table
@@ -33,6 +32,8 @@ from train.results import Row, Table
 PAPER_PSNR = {"denoiser-cifar10": 22.78, "denoiser-imagenet64": 26.98, "colorizer-cifar10": 25.02, "colorizer-imagenet64": 26.84}
 COPIED = {"cifar10": "uoft-cs/cifar10"}  # sets whose pictures are the same in every copy; photographs reduced anew are not
 HINT_COUNTS = (0, 1, 5, 20, 100)
+REAL_NOISE = {"real_noise": ("nam-2016", "Nam et al., 2016"), "polyu": ("polyu", "Xu et al., 2018")}  # identifier, source
+NOISY_AND_CLEAN = {"_noisy": "_clean", "_real": "_mean"}
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
 Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
 Pairs = Iterator[tuple[Tensor, Tensor, float]]  # noisy, clean, sigma
@@ -153,29 +154,39 @@ def paper_pairs(dataset: str, fraction: float, limit: int) -> Pairs:
 def with_peers(table: Table, peers: Mapping[str, Table]) -> Table:
     """The table with the peers' rows after the noisy picture's, and the paper's figure.
 
-    Peers that were measured on fewer pictures of the same set say on how many; on another set, they do not belong here.
+    Peers that were measured on another set do not belong here.
     """
     noisy, *ours = table.rows
     others: tuple[Row, ...] = ()
     found = peers.get(table.name)
     if found and found.columns == table.columns and found.dataset == table.dataset:
-        fewer = "" if _pictures(found) == _pictures(table) else f", first {_pictures(found)}"
-        others = tuple((f"{method}{fewer}", *cells) for method, *cells in found.rows)
+        others = rows_beside(found, split_caption(table)[1])
     paper: tuple[Row, ...] = (("the paper, as printed", PAPER_PSNR[table.name], "-"),) if table.name in PAPER_PSNR else ()
     return dataclasses.replace(table, rows=(noisy, *others, *ours, *paper))
 
 
-def _pictures(table: Table) -> str:
-    """How many, as the caption says it; nothing where it does not."""
-    found = re.search(r"\d+ pictures$", table.caption)
-    return found[0] if found else ""
+def split_caption(table: Table) -> tuple[str, int]:
+    """What the caption says of what was measured, and on how many pictures; 0 where it does not say."""
+    found = re.fullmatch(r"(.*), (\d+) pictures", table.caption)
+    return (found[1], int(found[2])) if found else (table.caption, 0)
+
+
+def rows_beside(table: Table, count: int) -> tuple[Row, ...]:
+    """The rows of a table, to stand beside those on `count` pictures; on how many they are if not as many."""
+    _, own = split_caption(table)
+    if own == count:
+        return table.rows
+    return tuple((f"{str(method).partition(', first')[0]}, first {own} pictures", *cells) for method, *cells in table.rows)
 
 
 def real_noise_pairs(folder: Path) -> Pairs:
-    """NAME_noisy.png with NAME_clean.png; the noise level is estimated, since nobody knows it."""
-    for path in sorted(folder.glob("*_noisy.png")):
-        noisy, clean = open_picture(path).rgb, open_picture(path.with_name(path.name.replace("_noisy", "_clean"))).rgb
-        yield noisy, clean, estimate_sigma(noisy)
+    """Noisy photographs beside the means of many, named as in NOISY_AND_CLEAN; the noise level is that of their difference."""
+    for path in sorted(folder.iterdir()):
+        for noisy_end, clean_end in NOISY_AND_CLEAN.items():
+            if path.stem.endswith(noisy_end):
+                clean = open_picture(path.with_stem(path.stem.removesuffix(noisy_end) + clean_end)).rgb
+                noisy = open_picture(path).rgb
+                yield noisy, clean, mse(noisy, clean).sqrt().item()
 
 
 def colour_tables(name: str, dataset: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
@@ -241,10 +252,10 @@ def denoising_tables(options: argparse.Namespace, methods_for: Callable[[str], M
     """Tables of the named sets, with the methods that are to be compared with the weights of a name."""
     if options.cbsd68:
         yield cbsd68_table(methods_for("denoiser-photo"), options.cbsd68)
-    if options.real_noise:
-        caption = "Real camera noise (Nam et al., 2016)"
-        pairs = real_noise_pairs(options.real_noise)
-        yield denoising_table("real-noise", "denoiser-photo", "nam-2016", caption, methods_for("denoiser-photo"), pairs)
+    for key, (dataset, source) in REAL_NOISE.items():
+        if folder := getattr(options, key):
+            caption, methods = f"Real camera noise ({source})", methods_for("denoiser-photo")
+            yield denoising_table(key.replace("_", "-"), "denoiser-photo", dataset, caption, methods, real_noise_pairs(folder))
     for key, paper_table, fraction in (("cifar10", "I", 0.01), ("imagenet64", "II", 0.02)):
         if dataset := getattr(options, key):
             caption = f"Table {paper_table}: {title(dataset)}, sigma 0.125 and {fraction:.0%} salt and pepper"
@@ -279,7 +290,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--cifar10", help="Hub id or folder")
     parser.add_argument("--imagenet64", help="Hub id or folder")
     parser.add_argument("--cbsd68", type=Path, help="folder")
-    parser.add_argument("--real-noise", type=Path, help="folder of NAME_noisy.png and NAME_clean.png")
+    parser.add_argument("--real-noise", type=Path, help="folder of Nam et al.: NAME_noisy.png and NAME_clean.png")
+    parser.add_argument("--polyu", type=Path, help="folder of Xu et al., CroppedImages: NAME_real.JPG and NAME_mean.JPG")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")
     return parser
 
