@@ -18,6 +18,7 @@ from restore.images import ImageError, open_picture
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import WeightsError
+from restore.noise import camera
 from restore.pipeline import (
     colorize,
     colorize_tensor,
@@ -388,20 +389,34 @@ def test_colourless_is_a_matter_of_chroma(photos: Tensor, generator: Generator) 
 # The level of noise
 
 
-@pytest.mark.parametrize("sigma", [0.0, 15 / 255, 50 / 255])
-def test_the_estimate_agrees_with_scikit_image(photos: Tensor, sigma: float, generator: Generator) -> None:
+@pytest.mark.parametrize("sigma", [5 / 255, 15 / 255, 50 / 255])
+def test_the_estimate_of_white_noise_is_about_as_good_as_that_of_scikit_image(
+    photos: Tensor, sigma: float, generator: Generator
+) -> None:
+    """A denoiser leaves some noise that passes for texture; the wavelets take some texture for noise."""
     noisy = photos[:1] + sigma * torch.randn(photos[:1].shape, generator=generator)
-    expected = reference_sigma(noisy[0].numpy(), average_sigmas=True, channel_axis=0)
-    assert estimate_sigma(noisy) == pytest.approx(expected, rel=0.05, abs=1e-3)
+    reference = reference_sigma(noisy[0].numpy(), average_sigmas=True, channel_axis=0)
+    assert reference == pytest.approx(sigma, rel=0.2)
+    assert estimate_sigma(noisy) == pytest.approx(sigma, rel=0.2)
 
 
-def test_the_estimate_of_white_noise_is_its_deviation(generator: Generator) -> None:
-    assert estimate_sigma(0.5 + 0.1 * torch.randn(1, 3, 1500, 1500, generator=generator)) == pytest.approx(0.1, rel=0.02)
+def test_the_estimate_sees_a_cameras_noise_too(photos: Tensor, generator: Generator) -> None:
+    """Which is correlated, so that estimates from the finest detail alone are far too low."""
+    noisy = camera(photos[:1], 0.02, 0.02, generator, smoothing=0.8, color_smoothing=2.0)
+    deviation = (noisy - photos[:1]).std().item()
+    assert reference_sigma(noisy[0].numpy(), average_sigmas=True, channel_axis=0) < 0.5 * deviation
+    assert estimate_sigma(noisy) == pytest.approx(deviation, rel=0.25)
+
+
+def test_a_large_picture_is_sampled_all_over(generator: Generator) -> None:
+    noisy = torch.full((1, 3, 1200, 1500), 0.5)
+    noisy[..., 500:700, 600:900] += 0.1 * torch.randn(1, 3, 200, 300, generator=generator)
+    assert estimate_sigma(noisy) == pytest.approx(0.1 / 3, rel=0.1)  # in one of nine places
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 100), (4, 4), (64, 64)])
 def test_a_flat_picture_has_no_noise(size: tuple[int, int]) -> None:
-    assert estimate_sigma(torch.full((1, 3, *size), 0.3)) == pytest.approx(0, abs=1e-6)
+    assert estimate_sigma(torch.full((1, 3, *size), 0.3)) < 1 / 255
 
 
 # Progress and models
