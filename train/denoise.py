@@ -109,6 +109,8 @@ def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
 
 def some_soft(clean: Tensor, share: float, generator: Generator) -> Tensor:
     """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.1 pixels, the target too."""
+    if not share:  # thumbnails' recipes pay for no blur
+        return clean
     radii = 0.3 + 0.8 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
     soft = gaussian_blur2d(clean, 7, radii.expand(-1, 2).to(clean.device))
     return torch.where(_picks(clean, share, generator), soft, clean)
