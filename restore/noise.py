@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
 from PIL import Image
 from torch import Generator, Tensor
 
@@ -35,11 +36,11 @@ def correlated(
     clean: Tensor, sigma: Level, generator: Generator | None = None, *, radius: float = 1.0, clip: bool = False
 ) -> Tensor:
     """Add Gaussian noise blurred with a Gaussian of standard deviation `radius` pixels, then scaled back to `sigma`."""
-    taps = _gaussian_taps(clean, radius)
     batch, channels, height, width = clean.shape
-    margin = len(taps) - 1  # noise from outside the picture too, or its border would be noisier
-    noise = _blur(_normal(clean, (batch, channels, height + margin, width + margin), generator), taps)
-    return _clip(clean + sigma * noise / taps.square().sum(), clip)
+    margin = _reach(radius)  # noise from outside the picture too, or its border would be noisier
+    noise = _smoothed(_normal(clean, (batch, channels, height + 2 * margin, width + 2 * margin), generator), radius)
+    taps = get_gaussian_kernel1d(2 * margin + 1, radius, device=noise.device, dtype=noise.dtype)
+    return _clip(clean + sigma * noise[..., margin:-margin, margin:-margin] / taps.square().sum(), clip)
 
 
 def salt_and_pepper(clean: Tensor, fraction: Level, generator: Generator | None = None, *, per_channel: bool = False) -> Tensor:
@@ -110,8 +111,12 @@ def _smoothed(x: Tensor, radius: float) -> Tensor:
     """Blur (B, C, H, W) with a Gaussian of `radius` pixels; 0 leaves it."""
     if not radius:
         return x
-    taps = _gaussian_taps(x, radius)
-    return _blur(F.pad(x, (len(taps) // 2,) * 4, mode="replicate"), taps)
+    return gaussian_blur2d(x, 2 * _reach(radius) + 1, (radius, radius), border_type="replicate")
+
+
+def _reach(radius: float) -> int:
+    """Pixels at which a Gaussian of standard deviation `radius` is cut off, three of them."""
+    return math.ceil(3 * radius)
 
 
 def _texture(clean: Tensor) -> Tensor:
@@ -301,20 +306,6 @@ def _bayer_masks(like: Tensor) -> Tensor:
     rows = torch.arange(like.shape[-2], device=like.device)[:, None] % 2
     columns = torch.arange(like.shape[-1], device=like.device)[None] % 2
     return torch.stack([(rows + columns == 0), (rows != columns), (rows * columns == 1)])[None].to(like)
-
-
-def _gaussian_taps(like: Tensor, radius: float) -> Tensor:
-    """A Gaussian of standard deviation `radius` > 0 pixels, cut off at three of them; its sum is 1."""
-    reach = math.ceil(3 * radius)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype) / radius) ** 2)
-    return taps / taps.sum()
-
-
-def _blur(x: Tensor, taps: Tensor) -> Tensor:
-    """Convolve rows and columns of (B, C, H, W) with `taps` (K,) where they fit: K - 1 pixels less each way."""
-    channels = x.shape[1]
-    x = F.conv2d(x, taps.expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(x, taps[:, None].expand(channels, 1, -1, 1), groups=channels)
 
 
 def _normal(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
