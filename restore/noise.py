@@ -7,7 +7,7 @@ stored picture would be; without, the noise keeps its textbook statistics.
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -176,20 +176,26 @@ def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: f
     return salt_and_pepper(gaussian(clean, sigma, generator, clip=True), fraction, generator)
 
 
-def photo_mixture(clean: Tensor, generator: Generator | None = None) -> Tensor:
+def photo_mixture(clean: Tensor, generator: Generator | None = None, kinds: Sequence[str] = ()) -> Tensor:
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
-    Four in ten get white Gaussian noise with sigma ~ U(0, 55/255), three a camera's; the other kinds share the rest. A grey
-    picture gets grey noise half the time, as it would have on film.
+    The kinds are drawn as in `photo_kinds` where none are given. A grey picture gets grey noise half the time, as it would have
+    on film.
     """
-    kinds, weights = zip(*_PHOTO_KINDS, strict=True)
-    device = _device(clean, generator)
-    picks = torch.tensor(weights, device=device).multinomial(len(clean), replacement=True, generator=generator).tolist()
+    kinds = kinds or photo_kinds(len(clean), generator)
     noisy = []
-    for pick, picture in zip(picks, clean, strict=True):
+    for kind, picture in zip(kinds, clean, strict=True):
         on_film = _is_grey(picture) and _between(0, 1, generator) < 0.5
-        noisy.append((_random_grey if on_film else kinds[pick])(picture[None], generator))
+        noisy.append((_random_grey if on_film else _PHOTO_KINDS[kind][0])(picture[None], generator))
     return torch.cat(noisy)
+
+
+def photo_kinds(count: int, generator: Generator | None = None) -> list[str]:
+    """Draw kinds of noise: for four pictures in ten white Gaussian, sigma ~ U(0, 55/255), for three a camera's, and others."""
+    weights = torch.tensor([weight for _, weight in _PHOTO_KINDS.values()])
+    weights = weights.to("cpu" if generator is None else generator.device)
+    names = list(_PHOTO_KINDS)
+    return [names[pick] for pick in weights.multinomial(count, replacement=True, generator=generator).tolist()]
 
 
 def _is_grey(picture: Tensor) -> bool:
@@ -252,16 +258,16 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     )
 
 
-_PHOTO_KINDS: tuple[tuple[Callable[[Tensor, Generator | None], Tensor], float], ...] = (
-    (_random_gaussian, 0.36),
-    (_random_clipped_gaussian, 0.06),
-    (_random_impulses, 0.06),
-    (_random_poisson, 0.04),
-    (_random_speckle, 0.03),
-    (_random_correlated, 0.06),
-    (_random_grey, 0.09),
-    (_random_camera, 0.30),
-)
+_PHOTO_KINDS: dict[str, tuple[Callable[[Tensor, Generator | None], Tensor], float]] = {  # and the share of the pictures
+    "gaussian": (_random_gaussian, 0.36),
+    "clipped gaussian": (_random_clipped_gaussian, 0.06),
+    "impulses": (_random_impulses, 0.06),
+    "poisson": (_random_poisson, 0.04),
+    "speckle": (_random_speckle, 0.03),
+    "correlated": (_random_correlated, 0.06),
+    "grey": (_random_grey, 0.09),
+    "camera": (_random_camera, 0.30),
+}
 
 MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {
     "paper-cifar10": partial(paper_mixture, fraction=0.01),

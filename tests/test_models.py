@@ -24,7 +24,8 @@ from train import bundle
 
 PAPER: dict[str, Any] = {"stem_kernel": 7, "norm": "batch", "down": "max", "up": "nearest", "skips": False}
 DENOISERS: dict[str, dict[str, Any]] = {
-    "shipped": {"widths": (8, 16, 24)},
+    "shipped": {"widths": (8, 16)},
+    "three scales": {"widths": (8, 16, 24), "depths": (2, 2, 3)},
     "paper": {"widths": (8, 16, 24), "depths": (1, 1, 1), "shuffle": 1, "residual": False, **PAPER},
     "one scale": {"widths": (8,), "depths": (1,), "shuffle": 1},
     "deep": {"widths": (8, 8), "depths": (1, 3), "shuffle": 4, "up": "nearest"},

@@ -278,6 +278,19 @@ def test_the_photo_mixture_leaves_a_picture_its_colour(generator: Generator) -> 
     assert change.abs().max() < 0.1
 
 
+def test_the_photo_mixture_gives_each_picture_the_kind_that_is_asked_for(generator: Generator) -> None:
+    clean = torch.tensor([0.7, 0.45, 0.3]).view(1, 3, 1, 1).expand(40, 3, 16, 16)
+    grey, impulses = noise.photo_mixture(clean, generator, ["grey"] * 20 + ["impulses"] * 20).sub(clean).split(20)
+    assert (grey - grey.mean(1, keepdim=True)).abs().mean() < 0.3 * grey.abs().mean()
+    assert (impulses.abs().amax((1, 2, 3)) > 0.29).all()
+
+
+def test_three_in_ten_pictures_get_the_noise_of_a_camera(generator: Generator) -> None:
+    kinds = noise.photo_kinds(4000, generator)
+    assert kinds.count("camera") / 4000 == pytest.approx(0.3, abs=0.03)  # four standard deviations
+    assert len(set(kinds)) == 8
+
+
 def test_the_photo_mixture_puts_grey_noise_on_grey_pictures(generator: Generator) -> None:
     noisy = noise.photo_mixture(torch.full((300, 3, 8, 8), 0.5), generator)
     still_grey = (noisy - noisy.mean(1, keepdim=True)).abs().amax(dim=(1, 2, 3)) < 1e-6

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/d
 from restore.metrics import psnr
 from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
-from restore.noise import MIXTURES, gaussian
+from restore.noise import MIXTURES, gaussian, photo_kinds, photo_mixture
 from train.data import open_pictures
 from train.loop import config_of, fit
 from train.losses import charbonnier, log_mse
@@ -35,7 +35,7 @@ class DenoiseRecipe(Recipe):
     network: Literal["shipped", "paper"] = "shipped"  # the bundled photo denoiser's or the paper's
     loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # between the result and the clean picture
     grey_share: float = 0.0  # share of the pictures that is made grey before it gets noise
-    soft_share: float = 0.0  # share that is made as soft as a camera's photographs of full size are, pixel by pixel
+    soft_share: float = 0.0  # share of those with a camera's noise that is made as soft as its photographs are at full size
     grow: bool = False  # train --network, beginning as the smaller one of --init; otherwise that one is trained
     out: str = "runs/denoiser"
 
@@ -67,7 +67,7 @@ RECIPES = {
         noise="photo",
         loss="log_mse",
         grey_share=0.05,
-        soft_share=0.35,
+        soft_share=0.8,
         patch=128,
         batch_size=8,
         optimizer="muon",
@@ -90,8 +90,13 @@ class DenoiseTask:
         self.grey_share, self.soft_share = recipe.grey_share, recipe.soft_share
 
     def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
-        clean = some_soft(some_grey(clean, self.grey_share, generator), self.soft_share, generator)
-        return self.criterion(model(self.degrade(clean, generator)), clean)
+        clean = some_grey(clean, self.grey_share, generator)
+        if not self.is_photo:
+            return self.criterion(model(self.degrade(clean, generator)), clean)
+        kinds = photo_kinds(len(clean), generator)
+        is_camera = torch.tensor([kind == "camera" for kind in kinds], device=clean.device).view(-1, 1, 1, 1)
+        clean = torch.where(is_camera, some_soft(clean, self.soft_share, generator), clean)
+        return self.criterion(model(photo_mixture(clean, generator, kinds)), clean)
 
     def measure(self, model: nn.Module, clean: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:
         noisy = gaussian(clean, 25 / 255, generator) if self.is_photo else self.degrade(clean, generator)
@@ -109,8 +114,6 @@ def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
 
 def some_soft(clean: Tensor, share: float, generator: Generator) -> Tensor:
     """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.1 pixels, the target too."""
-    if not share:  # thumbnails' recipes pay for no blur
-        return clean
     radii = 0.3 + 0.8 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
     soft = gaussian_blur2d(clean, 7, radii.expand(-1, 2).to(clean.device))
     return torch.where(_picks(clean, share, generator), soft, clean)
@@ -147,9 +150,10 @@ def build(recipe: DenoiseRecipe) -> Denoiser:
 def grow(model: Denoiser, start: Denoiser) -> None:
     """Make `model` compute what the smaller network `start` does, and train on from there (Net2Net, Chen et al., 2016).
 
-    New blocks begin as the identity; new channels begin at random, but nothing that `start` knows listens to them yet. Raises
-    TrainingError where `start` is not such a network.
+    New blocks begin as the identity; new channels begin at random, but nothing that `start` knows listens to them yet. Of a
+    `start` with more scales the finest are taken. Raises TrainingError where it is not such a network.
     """
+    start = finest_scales(start, len(config_of(model)["widths"]))
     if not is_smaller(config_of(start), config_of(model)):
         raise TrainingError("the network of --init is not a smaller one of the same kind")
     weights = start.state_dict()
@@ -161,6 +165,21 @@ def grow(model: Denoiser, start: Denoiser) -> None:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             weights |= {f"{name}.{key}": tensor for key, tensor in widened(layer, weights, name).items()}
     model.load_state_dict(weights)
+
+
+def finest_scales(model: Denoiser, count: int) -> Denoiser:
+    """The network without its coarser scales; at the last that stays, the decoder's blocks follow the encoder's."""
+    config, last = config_of(model), count - 1
+    if count >= len(config["widths"]):
+        return model
+    depths = [*config["depths"][:last], 2 * config["depths"][last]]
+    finest = Denoiser(**config | {"widths": config["widths"][:count], "depths": depths})
+    finest.encoder.stem, finest.tail = model.encoder.stem, model.tail
+    finest.encoder.downs, finest.decoder.ups = model.encoder.downs[:last], model.decoder.ups[:last]
+    finest.encoder.stages, finest.decoder.stages = model.encoder.stages[:count], model.decoder.stages[:last]
+    blocks = (*model.encoder.stages[last].children(), *model.decoder.stages[last].children())
+    finest.encoder.stages[last] = nn.Sequential(*blocks)
+    return finest
 
 
 def is_smaller(config: dict[str, Any], other: dict[str, Any]) -> bool:

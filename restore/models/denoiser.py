@@ -20,7 +20,7 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
 
     Args:
         widths: channels at each scale, finest first.
-        depths: residual blocks at each scale, in the encoder and again in the decoder.
+        depths: residual blocks at each scale, in the encoder and, but for the coarsest, again in the decoder.
         shuffle: side of the pixel blocks folded into channels before the first convolution (1 keeps full resolution).
         stem_kernel: side of the first convolution, odd.
         norm: "none", "batch", or "group", with which tiles of a picture do not agree with the whole.
@@ -31,8 +31,8 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
 
     def __init__(
         self,
-        widths: Sequence[int] = (64, 128, 192),
-        depths: Sequence[int] = (2, 2, 3),
+        widths: Sequence[int] = (64, 128),
+        depths: Sequence[int] = (3, 4),
         shuffle: int = 2,
         stem_kernel: int = 3,
         norm: str = "none",
