@@ -248,9 +248,9 @@ def is_colourless(rgb: Tensor) -> bool:
 def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo") -> float:
     """Estimate the standard deviation of the noise in (B, 3, H, W) in [0, 1], over all channels.
 
-    It is that of what the denoiser removes, from nine samples of a large picture: nearly all of white noise, and about half of a
-    camera's. The usual estimate, from the finest wavelet coefficients (Donoho and Johnstone, 1994), finds a tenth to a quarter of
-    the latter, which is not white.
+    It is that of what the denoiser removes, from nine samples of a large picture: nearly all of white noise, and four to eight
+    tenths of a camera's. The usual estimate, from the finest wavelet coefficients (Donoho and Johnstone, 1994), finds a tenth to
+    a quarter of the latter, which is not white.
     """
     _check_pictures(rgb)
     network = load(Denoiser, model)
