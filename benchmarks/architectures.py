@@ -18,7 +18,7 @@ from restore.metrics import psnr
 from restore.models.denoiser import Denoiser
 from restore.noise import gaussian
 from train.data import Pictures, View, decode, open_splits
-from train.denoise import RECIPES, DenoiseTask
+from train.denoise import RECIPES, task_of
 
 SIGMAS = (15, 25, 50)  # on the 0 to 255 scale
 VALIDATION_SIDE = 256
@@ -124,7 +124,7 @@ def main() -> None:
         torch.from_numpy(decode(record)[:VALIDATION_SIDE, :VALIDATION_SIDE].copy()).permute(2, 0, 1)[None].float() / 255
         for record in validation["image"]
     ]
-    task = DenoiseTask(recipe)
+    task = task_of(recipe)
     trials = [
         Trial(name, build(), task.loss, training_batches(pictures, recipe.batch_size), options.minutes)
         for name, build in CANDIDATES.items()

@@ -125,7 +125,7 @@ def test_only_what_gets_the_noise_of_a_camera_is_made_soft(monkeypatch: pytest.M
     kinds = ["camera", "gaussian"] * 4
     monkeypatch.setattr(denoise, "photo_kinds", lambda *_: kinds)
     targets: list[Tensor] = []
-    task = denoise.DenoiseTask(denoise.DenoiseRecipe(noise="photo", soft_share=1.0))
+    task = denoise.task_of(denoise.DenoiseRecipe(noise="photo", soft_share=1.0))
     task.criterion = lambda _, target: targets.append(target)
     task.loss(torch.nn.Identity(), clean, Generator().manual_seed(0))
     is_changed = (targets[0] != clean).flatten(1).any(1).tolist()

@@ -85,26 +85,44 @@ class DenoiseTask:
     """Degrade, restore, compare."""
 
     def __init__(self, recipe: DenoiseRecipe):
-        self.degrade, self.criterion = MIXTURES[recipe.noise], LOSSES[recipe.loss]
-        self.is_photo = recipe.noise == "photo"
-        self.grey_share, self.soft_share = recipe.grey_share, recipe.soft_share
+        self.mixture, self.criterion, self.grey_share = MIXTURES[recipe.noise], LOSSES[recipe.loss], recipe.grey_share
 
     def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
-        clean = some_grey(clean, self.grey_share, generator)
-        if not self.is_photo:
-            return self.criterion(model(self.degrade(clean, generator)), clean)
-        kinds = photo_kinds(len(clean), generator)
-        is_camera = torch.tensor([kind == "camera" for kind in kinds], device=clean.device).view(-1, 1, 1, 1)
-        clean = torch.where(is_camera, some_soft(clean, self.soft_share, generator), clean)
-        return self.criterion(model(photo_mixture(clean, generator, kinds)), clean)
+        noisy, clean = self.example(some_grey(clean, self.grey_share, generator), generator)
+        return self.criterion(model(noisy), clean)
+
+    def example(self, clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """What the network is given in training, and what it should make of it."""
+        return self.mixture(clean, generator), clean
+
+    def unseen(self, clean: Tensor, generator: Generator) -> Tensor:
+        """What it is given in validation."""
+        return self.mixture(clean, generator)
 
     def measure(self, model: nn.Module, clean: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:
-        noisy = gaussian(clean, 25 / 255, generator) if self.is_photo else self.degrade(clean, generator)
+        noisy = self.unseen(clean, generator)
         estimate = model(noisy).clamp(0, 1)
         return {"psnr": psnr(estimate, clean).item()}, torch.cat([noisy, estimate, clean], dim=3)
 
     def summarize(self, measures: list[dict[str, float]]) -> dict[str, float]:
         return {"psnr": mean(numbers["psnr"] for numbers in measures)}
+
+
+class PhotoTask(DenoiseTask):
+    """Train on the mixture for photographs, those with a camera's noise made soft; validate on white noise of sigma 25."""
+
+    def __init__(self, recipe: DenoiseRecipe):
+        super().__init__(recipe)
+        self.soft_share = recipe.soft_share
+
+    def example(self, clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        kinds = photo_kinds(len(clean), generator)
+        is_camera = torch.tensor([kind == "camera" for kind in kinds], device=clean.device).view(-1, 1, 1, 1)
+        clean = torch.where(is_camera, some_soft(clean, self.soft_share, generator), clean)
+        return photo_mixture(clean, generator, kinds), clean
+
+    def unseen(self, clean: Tensor, generator: Generator) -> Tensor:
+        return gaussian(clean, 25 / 255, generator)
 
 
 def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
@@ -127,7 +145,11 @@ def _picks(clean: Tensor, share: float, generator: Generator) -> Tensor:
 def main(recipe: DenoiseRecipe) -> None:
     set_seed(recipe.seed)
     pictures, validation = open_pictures(recipe, turns=True)
-    fit(recipe, build(recipe), pictures, validation, DenoiseTask(recipe))
+    fit(recipe, build(recipe), pictures, validation, task_of(recipe))
+
+
+def task_of(recipe: DenoiseRecipe) -> DenoiseTask:
+    return PhotoTask(recipe) if recipe.noise == "photo" else DenoiseTask(recipe)
 
 
 def build(recipe: DenoiseRecipe) -> Denoiser:
