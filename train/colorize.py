@@ -44,13 +44,12 @@ PHOTO: dict[str, Any] = {
     "encoder": "tf_efficientnet_lite0",
     "widths": (64, 96, 128, 160),
     "depths": (1, 1, 1, 1),
-    "zoom": 2,
     "work_size": 128,
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "small": {"widths": (48, 96, 192), "depths": (1, 2, 2), "shuffle": 2, "work_size": 64},
     "photo": PHOTO,
-    "thumbnail": PHOTO | {"zoom": 4, "work_size": 64},
+    "thumbnail": PHOTO | {"zoom": 2, "work_size": 64},
     "paper": {
         "widths": (64, 128, 256),
         "depths": (1, 1, 1),
