@@ -21,7 +21,7 @@ from small_training import RECIPE, TINY, StoppedError, StoppingTask, train
 from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
-from train import checkpoint
+from train import bundle, checkpoint
 from train.card import TRAINING, Training
 from train.checkpoint import CheckpointError
 from train.loop import DivergedError, Run
@@ -292,3 +292,27 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path: 
     with pytest.raises(DivergedError, match=r"weight is not finite.*kept"):
         train(tmp_path, resume=True, validate_every=100)
     assert_equal(state(tmp_path), before)
+
+
+def test_bundled_weights_are_the_mean_of_the_runs_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
+    for name, network in (("one", BATCH_NORM), ("other", BATCH_NORM)):
+        train(tmp_path / name, network=network, steps=2, seed=len(name))
+    bundle.bundle(tmp_path / "one", "alone")
+    bundle.bundle(tmp_path / "one", "mean", [str(tmp_path / "other/final")])
+
+    one, other = (load_file(tmp_path / name / "final/model.safetensors") for name in ("one", "other"))
+    means = {name: (one[name] + other[name]) / 2 for name in one if one[name].is_floating_point()}
+    assert_equal(
+        {name: mean.half() for name, mean in means.items()} | counts_of(one),
+        load_file(tmp_path / "weights/mean/model.safetensors"),
+    )
+    alone, mean = (Training.read(tmp_path / "weights" / name) for name in ("alone", "mean"))
+    assert mean.mean_with == [Training.read(tmp_path / "other/final").stage]
+    assert mean.mean_with[0] in (tmp_path / "weights/mean/README.md").read_text()
+    assert dataclasses.replace(mean, mean_with=[]) == alone
+
+
+def counts_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """How many batches a normalization has seen."""
+    return {name: tensor for name, tensor in tensors.items() if not tensor.is_floating_point()}

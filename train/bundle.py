@@ -1,9 +1,12 @@
 """Bundle the averaged weights of a run's newest checkpoint: `python -m train.bundle runs/denoiser-photo denoiser-photo`.
 
 Writes restore/weights/NAME with the weights in half precision, their config and card, and the checksums that loading compares.
+With `--mean NETWORK ...` they are the mean of the run's and of these, bundled or in folders (Model soups, Wortsman et al., 2022).
 """
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +15,7 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel, checksum
 from train import checkpoint
-from train.card import Training, save_card
+from train.card import TRAINING, Training, folder_of, save_card
 from train.colorize import ColorizeRecipe
 from train.denoise import DenoiseRecipe
 
@@ -33,9 +36,11 @@ def averaged_model(run: Path) -> tuple[HubModel, Training]:
     return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"], numbers["before"])
 
 
-def bundle(run: Path, name: str) -> Path:
-    """Write the weights of `run` to restore/weights/`name`."""
+def bundle(run: Path, name: str, others: Sequence[str] = ()) -> Path:
+    """Write the weights of `run`, or their mean with those of `others`, to restore/weights/`name`."""
     model, training = averaged_model(run)
+    set_to_mean(model, [type(model).from_pretrained(other) for other in others])
+    training = dataclasses.replace(training, mean_with=[stage for other in others for stage in stages(other)])
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * torch.float16.itemsize
     if size > LARGEST:
         raise SystemExit(f"{name} would have {size:,} bytes, over {LARGEST:,}")
@@ -46,6 +51,23 @@ def bundle(run: Path, name: str) -> Path:
     write_checksums()
     save_card(folder, name, training)
     return folder
+
+
+def set_to_mean(model: HubModel, others: Sequence[HubModel]) -> None:
+    """Give a network the mean of its own weights and those of others, which must have gone on from a common start."""
+    states = [network.float().state_dict() for network in (model, *others)]
+    names = [name for name, tensor in states[0].items() if tensor.is_floating_point()]
+    means = {name: torch.stack([state[name] for state in states]).mean(0) for name in names}
+    model.load_state_dict(states[0] | means)
+
+
+def stages(name: str) -> list[str]:
+    """The run that a network comes from, a line each if it is a mean; none where no record is at hand."""
+    folder = folder_of(name)
+    if not (folder / TRAINING).is_file():
+        return []
+    training = Training.read(folder)
+    return [training.stage, *training.mean_with]
 
 
 def write_checksums() -> None:
@@ -61,5 +83,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--mean", nargs="+", default=[], help="names or folders of networks from the same start")
     options = parser.parse_args()
-    print(bundle(options.run, options.name))
+    print(bundle(options.run, options.name, options.mean))

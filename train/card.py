@@ -41,7 +41,11 @@ model = {{ class_name }}.from_pretrained("{{ name }}")
 {{ steps }} steps on `{{ dataset }}`, with the averaged weights kept, by
 
     {{ command }}
-{% if before %}
+{% if mean_with %}
+The weights are the mean of this run's and of those of runs that go back to the same ones:
+{% for stage in mean_with %}
+    {{ stage }}
+{% endfor %}{% endif %}{% if before %}
 It began with the weights of earlier runs, as far as they are recorded, first to last:
 {% for stage in before %}
     {{ stage }}
@@ -94,6 +98,12 @@ class Training:
     measures: dict[str, float]  # of the last validation; PSNR in dB
     noise: str = ""  # that a denoiser learned to remove
     before: list[str] = dataclasses.field(default_factory=list)  # the earlier runs that it goes on from, first to last
+    mean_with: list[str] = dataclasses.field(default_factory=list)  # the runs whose weights the mean was taken with
+
+    @property
+    def stage(self) -> str:
+        """The run in a line."""
+        return f"{self.command}  # {self.steps:,} steps"
 
     @classmethod
     def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float], before: list[str]) -> Self:
@@ -125,11 +135,16 @@ def command(recipe: Recipe) -> str:
 
 def history(recipe: Recipe) -> list[str]:
     """The runs that led to the weights that a run begins with, a line each, first to last; none where no record is at hand."""
-    folder = WEIGHTS / recipe.init if recipe.init in bundled() else Path(recipe.init)
+    folder = folder_of(recipe.init)
     if not recipe.init or not (folder / TRAINING).is_file():
         return []
     start = Training.read(folder)
-    return [*start.before, f"{start.command}  # {start.steps:,} steps"]
+    return [*start.before, start.stage, *(f"{stage}, averaged with the former" for stage in start.mean_with)]
+
+
+def folder_of(name: str) -> Path:
+    """Where a network's files are: bundled, or in a folder."""
+    return WEIGHTS / name if name in bundled() else Path(name)
 
 
 def portable(value: str) -> str:
