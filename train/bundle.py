@@ -15,7 +15,7 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel, checksum
 from train import checkpoint
-from train.card import TRAINING, Training, folder_of, save_card
+from train.card import Training, recorded, save_card
 from train.colorize import ColorizeRecipe
 from train.denoise import DenoiseRecipe
 
@@ -63,11 +63,8 @@ def set_to_mean(model: HubModel, others: Sequence[HubModel]) -> None:
 
 def stages(name: str) -> list[str]:
     """The run that a network comes from, a line each if it is a mean; none where no record is at hand."""
-    folder = folder_of(name)
-    if not (folder / TRAINING).is_file():
-        return []
-    training = Training.read(folder)
-    return [training.stage, *training.mean_with]
+    training = recorded(name)
+    return [training.stage, *training.mean_with] if training else []
 
 
 def write_checksums() -> None:

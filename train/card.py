@@ -135,16 +135,16 @@ def command(recipe: Recipe) -> str:
 
 def history(recipe: Recipe) -> list[str]:
     """The runs that led to the weights that a run begins with, a line each, first to last; none where no record is at hand."""
-    folder = folder_of(recipe.init)
-    if not recipe.init or not (folder / TRAINING).is_file():
+    start = recorded(recipe.init)
+    if start is None:
         return []
-    start = Training.read(folder)
     return [*start.before, start.stage, *(f"{stage}, averaged with the former" for stage in start.mean_with)]
 
 
-def folder_of(name: str) -> Path:
-    """Where a network's files are: bundled, or in a folder."""
-    return WEIGHTS / name if name in bundled() else Path(name)
+def recorded(name: str) -> Training | None:
+    """How the weights of a name or folder came about; None where no record is at hand, as of a Hub id."""
+    folder = WEIGHTS / name if name in bundled() else Path(name)
+    return Training.read(folder) if name and (folder / TRAINING).is_file() else None
 
 
 def portable(value: str) -> str:
