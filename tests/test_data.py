@@ -252,6 +252,17 @@ def test_a_folder_of_pictures_streams(tmp_path: Path) -> None:
     ]
 
 
+def test_validation_takes_the_same_pictures_from_all_over_the_split(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, [flat(0)])
+    write_parquet(folder, [flat(number) for number in range(100)], name="validation")
+    recipe = DenoiseRecipe(dataset=str(folder), validation_pictures=20)
+    first, again = ([record["image"]["bytes"] for record in open_pictures(recipe)[1]] for _ in range(2))
+    assert first == again
+    assert len(set(first)) == 20
+    in_the_first_half = set(first) & {flat(number) for number in range(50)}
+    assert 4 <= len(in_the_first_half) <= 16
+
+
 def test_a_run_can_keep_to_the_first_pictures(tmp_path: Path) -> None:
     folder = write_parquet(tmp_path, [flat(number) for number in range(9)])
     write_parquet(folder, [flat(9)], name="validation")

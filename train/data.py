@@ -331,7 +331,8 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
     split, validation = open_splits(recipe.dataset)
     if recipe.training_pictures:
         split = split.select(range(min(recipe.training_pictures, len(split))))
-    return Pictures(split, view), validation
+    chosen = validation.shuffle(seed=0, keep_in_memory=True)  # in the order of names the first ones may all be of one class
+    return Pictures(split, view), chosen.select(range(min(recipe.validation_pictures, len(chosen))))
 
 
 def validation_picture(records: Any, index: int, view: View) -> Tensor:

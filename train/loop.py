@@ -119,8 +119,7 @@ class Run:
         model, device = self.averaged(), self.accelerator.device
         measures: list[dict[str, float]] = []
         samples: list[Tensor] = []
-        chosen = range(min(len(records), self.recipe.validation_pictures))
-        for index in chosen[self.accelerator.process_index :: self.accelerator.num_processes]:
+        for index in range(self.accelerator.process_index, len(records), self.accelerator.num_processes):
             try:
                 clean = validation_picture(records, index, view).to(device)
             except DataError as error:

@@ -41,7 +41,7 @@ class Recipe:
     mixed_precision: Literal["", "no", "fp16", "bf16"] = ""  # empty: what accelerate was configured with
     workers: int = 0  # loader processes
     seed: int = 0  # seed of the weights, the order of the pictures, their crops and their noise
-    validation_pictures: int = 500  # the first so many of the validation split
+    validation_pictures: int = 500  # of the validation split, always the same; a stream's first
     validate_every: int = 1000  # steps between validations
     checkpoint_minutes: float = 5.0  # between checkpoints, the most that a crash loses
     init: str = ""  # start from these weights: a bundled name, folder or Hub id
