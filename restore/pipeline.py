@@ -276,8 +276,8 @@ def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Seq
     lightness, _ = rgb_to_lab(small)  # (B, 1, h, w)
     hint_map = _hint_map(hints, size, lightness) if hints else None
     coarse = F.avg_pool2d(lightness, network.stride)  # (B, 1, h / stride, w / stride)
-    ab = network.ab_of(network.predict(lightness, hint_map), vividness)[:, :, : coarse.shape[2], : coarse.shape[3]]
-    return GuidedColor(coarse, ab, size)
+    ab = network.ab_of(network.predict_both_ways(lightness, hint_map), vividness)
+    return GuidedColor(coarse, ab[:, :, : coarse.shape[2], : coarse.shape[3]], size)
 
 
 def working_size(height: int, width: int, short_side: int, multiple: int = 1) -> tuple[int, int]:

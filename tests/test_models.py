@@ -190,6 +190,18 @@ def test_the_bins_cover_srgb(generator: Generator) -> None:
     assert torch.cdist(ab.flatten(2)[0].T, centers, p=float("inf")).min(1).values.max() < BIN_SIZE / 2 + 0.1
 
 
+@pytest.mark.parametrize("name", ["small", "backbone", "zoomed"])
+def test_a_mirrored_picture_has_mirrored_colours(name: str, generator: Generator) -> None:
+    model = build(Colorizer, COLORIZERS[name])
+    lightness = 100 * torch.rand(1, 1, 64, 64, generator=generator)
+    hints = torch.zeros(1, 3, 64, 64)
+    hints[0, :, 8:12, 40:44] = torch.tensor([60.0, 40.0, 1.0])[:, None, None]
+    for known in (None, hints):
+        mirrored = model(lightness.flip(-1), None if known is None else known.flip(-1))
+        torch.testing.assert_close(mirrored.flip(-1), model(lightness, known), atol=1e-3, rtol=1e-4)
+        assert not torch.allclose(model.predict(lightness.flip(-1)).flip(-1), model.predict(lightness), atol=0.1)
+
+
 def test_zoom_divides_the_stride_of_the_backbone(generator: Generator) -> None:
     model = build(Colorizer, COLORIZERS["zoomed"])
     assert (model.stride, build(Colorizer, COLORIZERS["backbone"]).stride) == (1, 4)

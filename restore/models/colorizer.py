@@ -82,13 +82,24 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         the distribution, which is the safest; towards 2 the colours grow bolder. None gives what `predict` does, for training.
         """
         height, width = lightness.shape[-2:]
-        prediction = self.predict(lightness, hints)
         if vividness is None:
-            return prediction
-        ab = self.ab_of(prediction, vividness)  # (B, 2, ~H / stride, ~W / stride)
+            return self.predict(lightness, hints)
+        ab = self.ab_of(self.predict_both_ways(lightness, hints), vividness)  # (B, 2, ~H / stride, ~W / stride)
         if self.stride > 1:
             ab = F.interpolate(ab, scale_factor=self.stride, mode="bilinear")
         return ab[..., :height, :width]
+
+    def predict_both_ways(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """The mean of what `predict` gives for a picture and for its mirror image, which have the same colours.
+
+        The paper's network, which has no bins, sees the picture alone.
+        """
+        if len(self.bin_centers) == 0:
+            return self.predict(lightness, hints)
+        lightness = pad_to_multiple(lightness, self.size_multiple)
+        hints = None if hints is None else pad_to_multiple(hints, self.size_multiple)
+        mirrored = self.predict(lightness.flip(-1), None if hints is None else hints.flip(-1))
+        return (self.predict(lightness, hints) + mirrored.flip(-1)) / 2
 
     def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
         """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w)."""
