@@ -32,6 +32,8 @@ def photograph(page: Page, address: str, tab: str, path: Path) -> None:
     elif tab in ("restore", "denoise", "colorize", "noise"):
         panel.get_by_role("button", name="Example: Town").click()
         expect(panel.locator("img[src*='/town']:not([src*='thumbnails'])").first).to_be_visible(timeout=WAIT)
+    elif tab == "about":
+        expect(panel.locator(".vega-embed svg")).to_be_visible(timeout=WAIT)
     if tab in BUTTONS:
         panel.get_by_role("button", name=BUTTONS[tab], exact=True).click()
         expect(finished(panel, tab)).to_be_visible(timeout=WAIT)
