@@ -42,6 +42,7 @@ TRIM_EVERY = 8  # tiles: the first layers after it pay for new pages, about 1 % 
 STRIP_PIXELS = 1 << 17  # that colour is converted at a time, so that it stays in the cache of a core
 DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
 ALIKE = 8.0  # difference in L up to which pixels belong to a hint's object
+LEAST_SIDE = 32  # pixels, below which the network sees more of the picture's borders than of the picture
 SAMPLE_SIDE = 96  # pixels of a sample that the noise level is estimated from
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
@@ -254,12 +255,23 @@ def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo")
     """
     _check_pictures(rgb)
     network = load(Denoiser, model)
+    rgb = _mirrored(rgb, LEAST_SIDE)
     rows, columns = (_samples(side) for side in rgb.shape[2:])
     dtype = next(network.parameters()).dtype
     with _inference(network) as device, fast_precision(device):
         noisy = torch.cat([rgb[:, :, row, column] for row in rows for column in columns]).to(device, dtype)
         removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
     return float(removed.float().square().mean().sqrt())
+
+
+def _mirrored(rgb: Tensor, least_side: int) -> Tensor:
+    """The picture and its mirror images in turns, until each side is at least so long."""
+    for axis in (2, 3):
+        side = rgb.shape[axis]
+        if side < least_side:
+            place = torch.arange(least_side, device=rgb.device) % (2 * side)
+            rgb = rgb.index_select(axis, place.minimum(2 * side - 1 - place))
+    return rgb
 
 
 def _samples(side: int) -> list[slice]:

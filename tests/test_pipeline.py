@@ -415,8 +415,9 @@ def test_a_large_picture_is_sampled_all_over(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 100), (4, 4), (64, 64)])
-def test_a_flat_picture_has_no_noise(size: tuple[int, int]) -> None:
-    assert estimate_sigma(torch.full((1, 3, *size), 0.3)) < 1 / 255
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0])
+def test_a_flat_picture_has_no_noise(size: tuple[int, int], level: float) -> None:
+    assert estimate_sigma(torch.full((1, 3, *size), level)) < 1 / 255
 
 
 # Progress and models
