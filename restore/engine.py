@@ -258,8 +258,7 @@ def _run_in_processes(
                 settle_all(wait(pending).done)
                 raise
             finally:
-                if suspects:  # the pool waits for the other processes, and they may wait for a lock that the dead one held
-                    end_of_life.close()
+                end_of_life.close()  # the pool waits for its processes, and they may wait for a lock that a dead one held
     finally:
         settle_all(list(pending))
     return suspects
