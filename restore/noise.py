@@ -19,6 +19,9 @@ from PIL import Image
 from torch import Generator, Tensor
 
 Level = float | Tensor
+Degrade = Callable[[Tensor, Generator | None], Tensor]
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of colour in a JPEG
+GRID = 8  # side in pixels of JPEG's blocks, and a multiple of a mosaic's
 
 
 def gaussian(clean: Tensor, sigma: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
@@ -61,16 +64,19 @@ def speckle(clean: Tensor, sigma: Level, generator: Generator | None = None, *, 
     return _clip(clean + clean * sigma * _normal(clean, clean.shape, generator), clip)
 
 
-def jpeg(clean: Tensor, quality: int) -> Tensor:
-    """Compress and decompress each picture at `quality` 1 to 100; rounds to 8 bits and clips, as the format does."""
+def jpeg(clean: Tensor, quality: int, subsampling: str = "4:2:0") -> Tensor:
+    """Compress and decompress each picture at `quality` 1 to 100; rounds to 8 bits and clips, as the format does.
+
+    `subsampling` is one of SUBSAMPLINGS: whether colour is kept at full size, at half the width, or at half the width and height.
+    """
     levels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    compressed = np.stack([_through_jpeg(picture, quality) for picture in levels])
+    compressed = np.stack([_through_jpeg(picture, quality, subsampling) for picture in levels])
     return torch.from_numpy(compressed).permute(0, 3, 1, 2).to(clean) / 255
 
 
-def _through_jpeg(levels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+def _through_jpeg(levels: npt.NDArray[np.uint8], quality: int, subsampling: str) -> npt.NDArray[np.uint8]:
     file = io.BytesIO()
-    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    Image.fromarray(levels).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file))
 
 
@@ -86,6 +92,7 @@ def camera(
     contrast: float = 1.0,
     pivot: float = 0.5,
     quality: int | None = None,
+    subsampling: str = "4:2:0",
 ) -> Tensor:
     """Camera noise in a developed photograph, after Brooks et al. (Unprocessing, 2019) and CBDNet (Guo et al., 2019).
 
@@ -93,7 +100,7 @@ def camera(
     goes through the (linear) demosaicing, so that the clean picture stays a fair target. `smoothing` and `color_smoothing` are
     the radii in pixels of the camera's own noise reduction, of lightness and of colour, which cameras blur more; 0 for none.
     `detail` from 0 to 1 is how far it spares the lightness of edges and texture, noise and all. `contrast` and `pivot` are those
-    of its tone curve (see `tone`), and `quality` is that of its JPEG, None for none.
+    of its tone curve (see `tone`), `quality` and `subsampling` those of its JPEG (see `jpeg`); without a quality there is none.
     """
     linear = srgb_to_linear(tone(clean.clamp(0, 1), 1 / contrast, pivot))
     gains, matrix = _white_balance_and_matrix(clean, generator)
@@ -104,7 +111,7 @@ def camera(
     color = _smoothed(noise - lightness, color_smoothing)
     lightness = lightness.lerp(_smoothed(lightness, smoothing), 1 - detail * _texture(clean))
     noisy = tone(linear_to_srgb((linear + lightness + color).clamp(0, 1)), contrast, pivot)
-    return noisy if quality is None else jpeg(noisy, quality)
+    return noisy if quality is None else jpeg(noisy, quality, subsampling)
 
 
 def _smoothed(x: Tensor, radius: float) -> Tensor:
@@ -180,14 +187,23 @@ def photo_mixture(clean: Tensor, generator: Generator | None = None, kinds: Sequ
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
     The kinds are drawn as in `photo_kinds` where none are given. A grey picture gets grey noise half the time, as it would have
-    on film.
+    on film. Each is noisy as a part of a larger picture is: a camera's mosaic and JPEG's blocks begin anywhere.
     """
     kinds = kinds or photo_kinds(len(clean), generator)
     noisy = []
     for kind, picture in zip(kinds, clean, strict=True):
         on_film = _is_grey(picture) and _between(0, 1, generator) < 0.5
-        noisy.append((_random_grey if on_film else _PHOTO_KINDS[kind][0])(picture[None], generator))
+        degrade = _random_grey if on_film else _PHOTO_KINDS[kind][0]
+        noisy.append(_as_part(degrade, picture[None], generator))
     return torch.cat(noisy)
+
+
+def _as_part(degrade: Degrade, clean: Tensor, generator: Generator | None) -> Tensor:
+    """Degrade a picture as it would be within a larger one, on a grid that begins anywhere above and left of it."""
+    height, width = clean.shape[-2:]
+    top, left = (int(_between(0, GRID, generator)) for _ in range(2))
+    larger = F.pad(clean, (left, GRID - left, top, GRID - top), mode="replicate")
+    return degrade(larger, generator)[..., top : top + height, left : left + width]
 
 
 def photo_kinds(count: int, generator: Generator | None = None) -> list[str]:
@@ -225,13 +241,18 @@ def _random_speckle(clean: Tensor, generator: Generator | None) -> Tensor:
 
 
 def _random_correlated(clean: Tensor, generator: Generator | None) -> Tensor:
+    """Grain of a scanned colour film."""
     radius = _between(0.4, 1.4, generator)
-    return correlated(clean, _between(0, 35 / 255, generator), generator, radius=radius, clip=True)
+    return _scanned(correlated(clean, _between(0, 35 / 255, generator), generator, radius=radius, clip=True), generator)
 
 
 def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
-    """Grain of a scanned black-and-white film, at times compressed."""
-    noisy = grey_gaussian(clean, _between(0, 50 / 255, generator), generator, clip=True)
+    """Grain of a scanned black-and-white film."""
+    return _scanned(grey_gaussian(clean, _between(0, 50 / 255, generator), generator, clip=True), generator)
+
+
+def _scanned(noisy: Tensor, generator: Generator | None) -> Tensor:
+    """Two scans in five are kept as JPEG."""
     return noisy if _between(0, 1, generator) < 0.6 else jpeg(noisy, int(_between(60, 98, generator)))
 
 
@@ -243,7 +264,8 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     smoothing = _between(0.5, 1.3, generator) if is_smoothed else 0.0
     color_smoothing = math.exp(_between(math.log(1.2), math.log(5), generator)) if is_smoothed else 0.0
     contrast, pivot = _between(1, 2, generator), _between(0.25, 0.5, generator)  # noise is strongest in the middle tones
-    quality = int(_between(85, 99, generator)) if _between(0, 1, generator) < 0.4 else None
+    quality = int(_between(75, 100, generator)) if _between(0, 1, generator) < 0.95 else None
+    subsampling = SUBSAMPLINGS[int(_between(0, len(SUBSAMPLINGS), generator))]
     return camera(
         clean,
         shot,
@@ -255,10 +277,11 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
         contrast=contrast,
         pivot=pivot,
         quality=quality,
+        subsampling=subsampling,
     )
 
 
-_PHOTO_KINDS: dict[str, tuple[Callable[[Tensor, Generator | None], Tensor], float]] = {  # and the share of the pictures
+_PHOTO_KINDS: dict[str, tuple[Degrade, float]] = {  # and the share of the pictures
     "gaussian": (_random_gaussian, 0.36),
     "clipped gaussian": (_random_clipped_gaussian, 0.06),
     "impulses": (_random_impulses, 0.06),
@@ -269,7 +292,7 @@ _PHOTO_KINDS: dict[str, tuple[Callable[[Tensor, Generator | None], Tensor], floa
     "camera": (_random_camera, 0.30),
 }
 
-MIXTURES: dict[str, Callable[[Tensor, Generator | None], Tensor]] = {
+MIXTURES: dict[str, Degrade] = {
     "paper-cifar10": partial(paper_mixture, fraction=0.01),
     "paper-imagenet64": partial(paper_mixture, fraction=0.02),
     "photo": photo_mixture,

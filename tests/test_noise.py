@@ -156,11 +156,20 @@ def test_the_papers_mixtures(name: str, fraction: float, generator: Generator) -
 
 
 @pytest.mark.parametrize("quality", [10, 60, 95])
-def test_jpeg_agrees_with_opencv(quality: int, photos: Tensor) -> None:
+@pytest.mark.parametrize(
+    ("subsampling", "factor"),
+    [
+        ("4:4:4", cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+        ("4:2:2", cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+        ("4:2:0", cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
+    ],
+)
+def test_jpeg_agrees_with_opencv(quality: int, subsampling: str, factor: int, photos: Tensor) -> None:
     levels = np.ascontiguousarray((photos[0] * 255).byte().permute(1, 2, 0).numpy()[..., ::-1])
-    _, encoded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
+    _, encoded = cv2.imencode(".jpg", levels, options)
     theirs = torch.from_numpy(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1].copy()).permute(2, 0, 1).float() / 255
-    assert (noise.jpeg(photos[:1], quality)[0] - theirs).abs().max() < 2.5 / 255
+    assert (noise.jpeg(photos[:1], quality, subsampling)[0] - theirs).abs().max() < 2.5 / 255
 
 
 def test_the_curve_agrees_with_kornia_and_comes_back() -> None:
@@ -279,10 +288,23 @@ def test_the_photo_mixture_leaves_a_picture_its_colour(generator: Generator) -> 
 
 
 def test_the_photo_mixture_gives_each_picture_the_kind_that_is_asked_for(generator: Generator) -> None:
-    clean = torch.tensor([0.7, 0.45, 0.3]).view(1, 3, 1, 1).expand(40, 3, 16, 16)
+    clean = torch.tensor([0.7, 0.45, 0.3]).view(1, 3, 1, 1).expand(40, 3, 64, 64)
     grey, impulses = noise.photo_mixture(clean, generator, ["grey"] * 20 + ["impulses"] * 20).sub(clean).split(20)
     assert (grey - grey.mean(1, keepdim=True)).abs().mean() < 0.3 * grey.abs().mean()
-    assert (impulses.abs().amax((1, 2, 3)) > 0.29).all()
+    assert (impulses.abs().amax((1, 2, 3)) > 0.29).float().mean() > 0.85  # of a share near zero none may hit
+
+
+def test_the_grid_of_a_camera_begins_anywhere(monkeypatch: pytest.MonkeyPatch, generator: Generator) -> None:
+    """As in a photograph that was cropped or turned; on one grid alone, a network would learn to rely on it."""
+
+    def corners_of_blocks(clean: Tensor, _: Generator | None) -> Tensor:
+        rows, columns = (torch.arange(side) % noise.GRID == 0 for side in clean.shape[-2:])
+        return (rows[:, None] & columns).expand_as(clean).float()
+
+    monkeypatch.setitem(noise._PHOTO_KINDS, "camera", (corners_of_blocks, 1.0))
+    noisy = noise.photo_mixture(torch.rand(1000, 3, 8, 8, generator=generator), generator, ["camera"] * 1000)
+    assert (noisy.sum((2, 3)) == 1).all()
+    assert (noisy.sum(0) > 0).all()  # each of the 64 places, 16 times in the mean
 
 
 def test_three_in_ten_pictures_get_the_noise_of_a_camera(generator: Generator) -> None:
