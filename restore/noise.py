@@ -264,7 +264,7 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
     smoothing = _between(0.5, 1.3, generator) if is_smoothed else 0.0
     color_smoothing = math.exp(_between(math.log(1.2), math.log(5), generator)) if is_smoothed else 0.0
     contrast, pivot = _between(1, 2, generator), _between(0.25, 0.5, generator)  # noise is strongest in the middle tones
-    quality = int(_between(75, 100, generator)) if _between(0, 1, generator) < 0.95 else None
+    quality = int(_between(75, 100, generator)) if _between(0, 1, generator) < 0.85 else None
     subsampling = SUBSAMPLINGS[int(_between(0, len(SUBSAMPLINGS), generator))]
     return camera(
         clean,

@@ -67,7 +67,7 @@ RECIPES = {
         noise="photo",
         loss="log_mse",
         grey_share=0.05,
-        soft_share=0.8,
+        soft_share=0.9,
         patch=128,
         batch_size=8,
         optimizer="muon",
@@ -131,9 +131,9 @@ def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def some_soft(clean: Tensor, share: float, generator: Generator) -> Tensor:
-    """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.1 pixels, the target too."""
-    radii = 0.3 + 0.8 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
-    soft = gaussian_blur2d(clean, 7, radii.expand(-1, 2).to(clean.device))
+    """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.6 pixels, the target too."""
+    radii = 0.3 + 1.3 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
+    soft = gaussian_blur2d(clean, 11, radii.expand(-1, 2).to(clean.device))
     return torch.where(_picks(clean, share, generator), soft, clean)
 
 
