@@ -11,6 +11,8 @@ from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch import Generator, Tensor
 
 from restore import noise
+from restore.metrics import psnr
+from restore.models.denoiser import Denoiser
 
 SIDE = 256  # pixels enough for a standard deviation within 1 %
 KINDS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
@@ -305,6 +307,18 @@ def test_the_grid_of_a_camera_begins_anywhere(monkeypatch: pytest.MonkeyPatch, g
     noisy = noise.photo_mixture(torch.rand(1000, 3, 8, 8, generator=generator), generator, ["camera"] * 1000)
     assert (noisy.sum((2, 3)) == 1).all()
     assert (noisy.sum(0) > 0).all()  # each of the 64 places, 16 times in the mean
+
+
+def test_the_shipped_denoiser_does_not_mind_where_a_mosaic_begins(photos: Tensor, generator: Generator) -> None:
+    noisy = noise.camera(photos, 0.01, 0.01, generator, contrast=1.5, quality=90)
+    denoiser = Denoiser.from_pretrained("denoiser-photo").eval()
+    with torch.inference_mode():
+        found = [
+            psnr(denoiser(noisy[..., top:, left:])[..., 4 - top :, 4 - left :].clamp(0, 1), photos[..., 4:, 4:]).mean().item()
+            for top, left in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 2), (4, 4))
+        ]
+    assert min(found) > psnr(noisy, photos).mean().item() + 6
+    assert max(found) - min(found) < 0.5
 
 
 def test_three_in_ten_pictures_get_the_noise_of_a_camera(generator: Generator) -> None:
