@@ -14,7 +14,7 @@ LIBRARY = (
     "restore.files restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.precision "
     "restore.tiling restore.models"
 )
-TRAINING = "restore train.data train.losses train.loop train.recipe"
+TRAINING = "restore train.augment train.data train.losses train.loop train.recipe"
 HOUSE = {  # room: what of ours it may import besides itself
     "app": "restore web",
     "web": "restore",
@@ -36,6 +36,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.dataset": "restore.engine restore.files restore.images",
     "restore.__main__": "restore.pipeline restore.images restore.models restore.engine restore.folder restore.dataset",
     "train": "",
+    "train.augment": "",
     "train.data": "train.recipe",
     "train.losses": "restore",
     "train.recipe": "restore.models.hub",

@@ -275,13 +275,26 @@ def test_without_vividness_the_colour_is_the_mean_of_the_distribution(generator:
     assert torch.allclose(model.ab_of(logits, 0.0), mean, atol=1e-4)
 
 
-def test_vividness_raises_chroma_where_a_colour_is_likelier_than_grey() -> None:
+def test_vividness_sets_uncertain_colours_apart_more_than_it_deepens_a_cast() -> None:
     model = build(Colorizer, COLORIZERS["small"])
-    likely, rival, grey = (model.bin_centers.tolist().index(colour) for colour in ([50, 40], [-40, 20], [0, 0]))
-    logits = torch.full((1, len(model.bin_centers), 1, 1), -30.0)
-    logits[0, [likely, rival, grey], 0, 0] = torch.tensor([0.5, 0.3, 0.2]).log()
-    chroma = torch.cat([model.ab_of(logits, vividness) for vividness in (0.0, 0.5, 1.0, 1.5, 2.0)]).norm(dim=1).flatten()
-    assert (chroma.diff() > 1).all()
+    red, green, grey = (model.bin_centers.tolist().index(colour) for colour in ([50, 40], [-40, 20], [0, 0]))
+    logits = torch.full((1, len(model.bin_centers), 1, 2), -30.0)
+    logits[0, [red, green, grey], 0, 0] = torch.tensor([0.5, 0.3, 0.2]).log()
+    logits[0, [red, green, grey], 0, 1] = torch.tensor([0.3, 0.5, 0.2]).log()
+    ab = torch.cat([model.ab_of(logits, vividness) for vividness in (0.0, 0.5, 1.0, 1.5, 2.0)])
+    distance = (ab[..., 0] - ab[..., 1]).norm(dim=1).flatten()
+    cast = ab.mean((2, 3)).norm(dim=1)
+    assert (distance.diff() > 1).all()
+    assert distance[-1] / distance[0] > 1.5 * cast[-1] / cast[0]
+
+
+def test_a_colour_that_is_sure_stays_at_any_vividness() -> None:
+    model = build(Colorizer, COLORIZERS["small"])
+    colours = torch.randperm(len(model.bin_centers), generator=torch.Generator().manual_seed(0))[:12]
+    logits = torch.full((len(model.bin_centers), 12), -30.0)
+    logits[colours, torch.arange(12)] = 0.0
+    ab = model.ab_of(logits.reshape(1, -1, 3, 4), vividness=2.0)
+    torch.testing.assert_close(ab[0].flatten(1).T, model.bin_centers[colours], atol=0.01, rtol=0)
 
 
 # Training

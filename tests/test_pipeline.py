@@ -1,5 +1,6 @@
 """What holds for every network, trained or not: sizes, modes, tiles, turns, strength, lightness, hints, progress."""
 
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from restore.pipeline import (
 )
 from restore.precision import fast_precision
 from restore.tiling import TURNS, Turn
+from train.data import decode
 
 EIGHT_BIT = 0.5 / 255
 
@@ -293,11 +295,21 @@ def test_vividness_out_of_range_is_refused(colorizer: Colorizer, photo: Image.Im
 
 
 class Recorder(Colorizer):
-    """Remembers the hints that it was given, and gives grey."""
+    """Remembers the lightness and the hints that it was given."""
 
     def predict_both_ways(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        self.seen = hints
+        self.lightness, self.seen = lightness, hints
         return super().predict_both_ways(lightness, hints)
+
+
+def test_a_photograph_is_seen_as_small_as_in_training_and_no_softer(photo: Image.Image) -> None:
+    recorder = Recorder(widths=(4, 4), depths=(1, 1), shuffle=2, work_size=32).eval()
+    colorize(photo, recorder)
+    contents = io.BytesIO()
+    photo.convert("RGB").save(contents, "PNG")
+    in_training = decode({"bytes": contents.getvalue(), "path": None}, resize=32)
+    lightness, _ = rgb_to_lab(as_tensor(Image.fromarray(in_training)))
+    torch.testing.assert_close(recorder.lightness, lightness, atol=1.0, rtol=0)
 
 
 def test_hints_arrive_where_they_were_put(photos: Tensor) -> None:

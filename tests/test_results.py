@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.quality import beside_known
+from restore.color import grey
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
-from train.evaluate import cbsd68_table, identifier, real_noise_pairs, split_batches, with_peers
+from train.evaluate import cbsd68_table, colour_table, identifier, real_noise_pairs, split_batches, with_peers
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -110,6 +113,21 @@ def test_a_noisy_photograph_is_paired_with_its_clean_one(noisy_name: str, clean_
     [(noisy, clean, sigma)] = real_noise_pairs(tmp_path)
     assert (clean - noisy).mean().item() == pytest.approx(10 / 255, abs=1e-3)
     assert sigma == pytest.approx(10 / 255, abs=1e-3)
+
+
+def test_colour_is_scored_between_grey_and_the_truth(photos: Tensor) -> None:
+    def paint(rgb: Tensor, vividness: float) -> Tensor:
+        return torch.lerp(grey(rgb), rgb, vividness / 2)
+
+    table = colour_table("set", "colorizer-photo", "user/set", "On a set", paint, iter([photos]))
+    assert table.caption == "On a set, 3 colour pictures"
+    (_, *baseline), (_, *none), (_, *half), (_, *all_of_it) = table.rows
+    assert baseline == none
+    assert half[1] == pytest.approx(half[3], abs=0.5)
+    assert half[1] == pytest.approx(20 * np.log10(2), abs=0.5)  # half the colour, half the error
+    assert half[4] == pytest.approx(50, abs=2)
+    assert all_of_it[:1] == [100]
+    assert all_of_it[4:] == pytest.approx([100, 0], abs=1e-3)
 
 
 def test_methods_are_scored_on_what_they_are_told(tmp_path: Path) -> None:

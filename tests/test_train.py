@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
+from train.augment import some_grey, some_soft
 from train.card import CARD, Training, command, eval_results, history, portable, save_card
 from train.loop import Ema, learning_rate, seed_of, steps_of
 from train.recipe import Recipe, TrainingError, comments, parse, run
@@ -104,7 +105,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(script: Any, monkeypatch: py
         run(lambda recipe: script.build(recipe), script.RECIPES)
 
 
-@pytest.mark.parametrize("change", [denoise.some_grey, denoise.some_soft])
+@pytest.mark.parametrize("change", [some_grey, some_soft])
 def test_a_share_of_the_pictures_is_made_grey_or_soft(change: Callable[[Tensor, float, Generator], Tensor]) -> None:
     clean = torch.rand(400, 3, 16, 16, generator=Generator().manual_seed(0))
     assert torch.equal(change(clean, 0.0, Generator().manual_seed(0)), clean)
@@ -114,7 +115,7 @@ def test_a_share_of_the_pictures_is_made_grey_or_soft(change: Callable[[Tensor, 
 
 def test_a_grey_picture_has_no_colour_and_a_soft_one_keeps_its_mean_and_loses_detail() -> None:
     clean = torch.rand(8, 3, 64, 64, generator=Generator().manual_seed(0))
-    grey, soft = (change(clean, 1.0, Generator().manual_seed(0)) for change in (denoise.some_grey, denoise.some_soft))
+    grey, soft = (change(clean, 1.0, Generator().manual_seed(0)) for change in (some_grey, some_soft))
     assert torch.equal(grey, grey[:, :1].expand_as(grey))
     assert torch.allclose(soft.mean((2, 3)), clean.mean((2, 3)), rtol=0, atol=0.01)
     assert (soft.diff(dim=-1).std((1, 2, 3)) < clean.diff(dim=-1).std((1, 2, 3))).all()
@@ -130,6 +131,19 @@ def test_only_what_gets_the_noise_of_a_camera_is_made_soft(monkeypatch: pytest.M
     task.loss(torch.nn.Identity(), clean, Generator().manual_seed(0))
     is_changed = (targets[0] != clean).flatten(1).any(1).tolist()
     assert is_changed == [kind == "camera" for kind in kinds]
+
+
+def test_a_picture_that_is_seen_soft_has_the_same_colours_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = torch.rand(4, 3, 32, 32, generator=Generator().manual_seed(0))
+    seen: list[Tensor] = []
+    learned: list[Tensor] = []
+    for share in (0.0, 1.0):
+        task = colorize.ColorizeTask(colorize.ColorizeRecipe(hint_share=0, soft_share=share), colorize.Colorizer())
+        model = lambda lightness, *_: seen.append(lightness)  # noqa: E731  # a network that only looks
+        monkeypatch.setattr(colorize, "color_loss", lambda _network, _prediction, ab, _weight: learned.append(ab))
+        task.loss(model, rgb, Generator().manual_seed(0))
+    assert (seen[1].diff(dim=-1).std((1, 2, 3)) < seen[0].diff(dim=-1).std((1, 2, 3))).all()
+    assert torch.equal(*learned)
 
 
 def test_init_holds_the_network_that_is_asked_for(tmp_path: Path) -> None:

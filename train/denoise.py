@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
-from kornia.filters import gaussian_blur2d
 from torch import Generator, Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
@@ -19,6 +18,7 @@ from restore.metrics import psnr
 from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
 from restore.noise import MIXTURES, gaussian, photo_kinds, photo_mixture
+from train.augment import some_grey, some_soft
 from train.data import open_pictures
 from train.loop import config_of, fit
 from train.losses import charbonnier, log_mse
@@ -123,23 +123,6 @@ class PhotoTask(DenoiseTask):
 
     def unseen(self, clean: Tensor, generator: Generator) -> Tensor:
         return gaussian(clean, 25 / 255, generator)
-
-
-def some_grey(clean: Tensor, share: float, generator: Generator) -> Tensor:
-    """Make a `share` of the pictures (B, 3, H, W) grey, the target too, so that a grey picture stays grey."""
-    return torch.where(_picks(clean, share, generator), clean.mean(1, keepdim=True), clean)
-
-
-def some_soft(clean: Tensor, share: float, generator: Generator) -> Tensor:
-    """Blur a `share` of the pictures (B, 3, H, W) with Gaussians of 0.3 to 1.6 pixels, the target too."""
-    radii = 0.3 + 1.3 * torch.rand(len(clean), 1, generator=generator, device=generator.device)
-    soft = gaussian_blur2d(clean, 11, radii.expand(-1, 2).to(clean.device))
-    return torch.where(_picks(clean, share, generator), soft, clean)
-
-
-def _picks(clean: Tensor, share: float, generator: Generator) -> Tensor:
-    """Which pictures (B, 1, 1, 1) belong to a random `share`."""
-    return (torch.rand(len(clean), 1, 1, 1, generator=generator, device=generator.device) < share).to(clean.device)
 
 
 def main(recipe: DenoiseRecipe) -> None:

@@ -25,6 +25,7 @@ from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import SAFETENSORS, WEIGHTS, checksum
 from restore.noise import gaussian, paper_mixture
+from restore.pipeline import colorize_tensor
 from train import results
 from train.data import DataError, decode, open_splits, to_float
 from train.results import Row, Table
@@ -37,6 +38,7 @@ NOISY_AND_CLEAN = {"_noisy": "_clean", "_real": "_mean"}
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
 Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
 Pairs = Iterator[tuple[Tensor, Tensor, float]]  # noisy, clean, sigma
+Paint = Callable[[Tensor, float], Tensor]  # (B, 3, H, W) in [0, 1] and a vividness, to the same lightness in other colours
 
 
 class Errors:
@@ -189,27 +191,20 @@ def real_noise_pairs(folder: Path) -> Pairs:
                 yield noisy, clean, mse(noisy, clean).sqrt().item()
 
 
-def colour_tables(name: str, dataset: str, caption: str, model: Colorizer, batches: Iterator[Tensor]) -> list[Table]:
-    """Colour against the grey picture: PSNR both ways, colourfulness, CIEDE2000; and PSNR with hints."""
-    generator = Generator().manual_seed(0)
+def colour_table(name: str, model: str, dataset: str, caption: str, paint: Paint, pictures: Iterator[Tensor]) -> Table:
+    """Colour against the grey picture: PSNR both ways, colourfulness, CIEDE2000."""
     settings = {"grey": None, "safest (vividness 0)": 0.0, "default (vividness 1)": 1.0, "lively (vividness 2)": 2.0}
     errors = {setting: Errors() for setting in settings}
-    hinted = {count: Errors() for count in HINT_COUNTS}
     colour: dict[str, list[Tensor]] = {setting: [] for setting in settings}
     difference: dict[str, list[Tensor]] = {setting: [] for setting in settings}
     true_colour = []
-    for rgb in batches:
-        lightness, ab = rgb_to_lab(rgb)
+    for rgb in pictures:
         true_colour.append(colorfulness(rgb))
         for setting, vividness in settings.items():
-            picture = grey(rgb) if vividness is None else lab_to_rgb(lightness, model(lightness, vividness=vividness))
-            picture = to_8_bit(picture)
+            picture = to_8_bit(grey(rgb) if vividness is None else paint(rgb, vividness))
             errors[setting].add(picture, rgb)
             colour[setting].append(colorfulness(picture))
             difference[setting].append(ciede2000(picture, rgb))
-        for count, gathered in hinted.items():
-            hints = point_hints(ab, count, generator)
-            gathered.add(to_8_bit(lab_to_rgb(lightness, model(lightness, hints))), rgb)
     truth = torch.cat(true_colour).mean().item()
     baseline = errors["grey"]
     rows: list[Row] = []
@@ -228,14 +223,21 @@ def colour_tables(name: str, dataset: str, caption: str, model: Colorizer, batch
         "colourfulness, % of truth",
         "CIEDE2000",
     )
-    caption = f"{caption}, {len(baseline)} colour pictures"
-    hint_rows = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in hinted.items())
-    return [
-        Table(name, name, dataset, caption, columns, tuple(rows)),
-        Table(
-            f"{name}-hints", name, dataset, f"{caption}, with hints", ("hints", "PSNR, mean per image", "PSNR, pooled"), hint_rows
-        ),
-    ]
+    return Table(name, model, dataset, f"{caption}, {len(baseline)} colour pictures", columns, tuple(rows))
+
+
+def hints_table(name: str, dataset: str, caption: str, network: Colorizer, pictures: Iterator[Tensor]) -> Table:
+    """PSNR of the safest colour with the true colour of so many points."""
+    generator = Generator().manual_seed(0)
+    errors = {count: Errors() for count in HINT_COUNTS}
+    for rgb in pictures:
+        lightness, ab = rgb_to_lab(rgb)
+        for count, gathered in errors.items():
+            hints = point_hints(ab, count, generator)
+            gathered.add(to_8_bit(lab_to_rgb(lightness, network(lightness, hints))), rgb)
+    caption = f"{caption}, {len(errors[0])} colour pictures, with hints"
+    rows: tuple[Row, ...] = tuple((f"{count}", e.per_image(), e.pooled()) for count, e in errors.items())
+    return Table(f"{name}-hints", name, dataset, caption, ("hints", "PSNR, mean per image", "PSNR, pooled"), rows)
 
 
 def point_hints(ab: Tensor, count: int, generator: Generator) -> Tensor:
@@ -269,19 +271,39 @@ def ours(name: str) -> dict[str, Method]:
     return {"noisy": lambda noisy, _: noisy, name: lambda noisy, _: model(noisy)}
 
 
+def colour_tables(options: argparse.Namespace) -> Iterator[Table]:
+    """Tables of the named sets: thumbnails as the networks give them, and full-size photographs as a visitor gets them."""
+    for key, where in (("cifar10", "Table III: colour"), ("imagenet64", "Table IV: colour"), ("photo", "Colour")):
+        if dataset := getattr(options, key):
+            name, caption, source = f"colorizer-{key}", f"{where} on {title(dataset)}", identifier(key, dataset)
+            network = Colorizer.from_pretrained(name)
+            yield colour_table(name, name, source, caption, painter(network), colour_batches(dataset, options.limit))
+            yield hints_table(name, source, caption, network, colour_batches(dataset, options.limit))
+    if options.cbsd68:
+        name, pictures = "colorizer-photo", folder_pictures(options.cbsd68)
+        caption = "Colour on CBSD68 at full size"
+        yield colour_table(
+            f"{name}-full-size", name, "cbsd68", caption, lambda rgb, vividness: colorize_tensor(rgb, name, vividness), pictures
+        )
+
+
+def painter(network: Colorizer) -> Paint:
+    """The network on pictures of its own size, without the way that large ones take to it."""
+
+    def paint(rgb: Tensor, vividness: float) -> Tensor:
+        lightness, _ = rgb_to_lab(rgb)
+        return lab_to_rgb(lightness, network(lightness, vividness=vividness))
+
+    return paint
+
+
 @torch.inference_mode()
 def measure(options: argparse.Namespace) -> Iterator[Table]:
     """The tables of the sets that were named."""
     peers = results.read(results.PEERS)
     for table in denoising_tables(options, ours):
         yield with_peers(table, peers)
-    for key, where in (("cifar10", "Table III: colour"), ("imagenet64", "Table IV: colour"), ("photo", "Colour")):
-        if dataset := getattr(options, key):
-            name = f"colorizer-{key}"
-            batches = colour_batches(dataset, options.limit)
-            yield from colour_tables(
-                name, identifier(key, dataset), f"{where} on {title(dataset)}", Colorizer.from_pretrained(name), batches
-            )
+    yield from colour_tables(options)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
