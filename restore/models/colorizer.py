@@ -18,7 +18,7 @@ from restore.models.hub import HubModel
 
 AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
 BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
-CONTRAST = 1.65  # that a unit of vividness adds to a colour that is not known at all: nine tenths of the truth's colourfulness
+CONTRAST = 1.72  # that a unit of vividness adds to a colour that is not known at all: nine tenths of the truth's colourfulness
 CAST = 0.8  # of a picture's mean colour is what colours stand out from: the chroma shown is then on average the truth's
 
 
