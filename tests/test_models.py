@@ -299,6 +299,17 @@ def test_a_colour_that_is_sure_stays_at_any_vividness() -> None:
     torch.testing.assert_close(ab[0].flatten(1).T, model.bin_centers[colours], atol=0.01, rtol=0)
 
 
+def test_softness_says_nothing_of_the_colour_to_the_shipped_colorizer() -> None:
+    """Old prints are soft. The safest colour of what is blurred by a pixel is about as strong as of what is sharp."""
+    model = Colorizer.from_pretrained("colorizer-photo").eval()
+    examples = [Image.open(path).convert("RGB") for path in sorted((Path(__file__).parents[1] / "examples").glob("*.png"))]
+    small = np.stack([np.asarray(example.resize((128, 128), Image.Resampling.LANCZOS)) for example in examples])
+    lightness, _ = rgb_to_lab(torch.from_numpy(small).permute(0, 3, 1, 2) / 255)
+    with torch.inference_mode():
+        before, after = (model(x).norm(dim=1).mean() for x in (lightness, gaussian_blur2d(lightness, (7, 7), (1.0, 1.0))))
+    assert 0.75 < after / before < 1.25
+
+
 # Training
 
 
@@ -502,14 +513,3 @@ def test_a_file_that_the_hub_lacks_is_named_and_a_lost_network_is_not_blamed_on_
     fail_with(LocalEntryNotFoundError("no network"))
     with pytest.raises(LocalEntryNotFoundError):
         Denoiser.from_pretrained("someone/denoiser")
-
-
-def test_softness_says_nothing_of_the_colour_to_the_shipped_colorizer() -> None:
-    """Old prints are soft. The safest colour of what is blurred by a pixel is about as strong as of what is sharp."""
-    model = Colorizer.from_pretrained("colorizer-photo").eval()
-    examples = [Image.open(path).convert("RGB") for path in sorted((Path(__file__).parents[1] / "examples").glob("*.png"))]
-    small = np.stack([np.asarray(example.resize((128, 128), Image.Resampling.LANCZOS)) for example in examples])
-    lightness, _ = rgb_to_lab(torch.from_numpy(small).permute(0, 3, 1, 2) / 255)
-    with torch.inference_mode():
-        before, after = (model(x).norm(dim=1).mean() for x in (lightness, gaussian_blur2d(lightness, (7, 7), (1.0, 1.0))))
-    assert 0.75 < after / before < 1.25

@@ -311,7 +311,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", help="Hub id or folder")
     parser.add_argument("--imagenet64", help="Hub id or folder")
-    parser.add_argument("--cbsd68", type=Path, help="folder")
+    parser.add_argument("--cbsd68", type=Path, help="folder; of white noise, and of colour at full size")
     parser.add_argument("--real-noise", type=Path, help="folder of Nam et al.: NAME_noisy.png and NAME_clean.png")
     parser.add_argument("--polyu", type=Path, help="folder of Xu et al., CroppedImages: NAME_real.JPG and NAME_mean.JPG")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")
