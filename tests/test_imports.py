@@ -36,7 +36,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.dataset": "restore.engine restore.files restore.images",
     "restore.__main__": "restore.pipeline restore.images restore.models restore.engine restore.folder restore.dataset",
     "train": "",
-    "train.augment": "",
+    "train.augment": "restore",
     "train.data": "train.recipe",
     "train.losses": "restore",
     "train.recipe": "restore.models.hub",

@@ -20,7 +20,7 @@ from restore.color import grey, lab_to_rgb, rgb_to_lab
 from restore.metrics import mse, psnr_of_mse
 from restore.models.blocks import pad_to_multiple
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
-from train.augment import some_soft
+from train.augment import some_on_film
 from train.data import open_pictures
 from train.loop import fit
 from train.losses import bin_cross_entropy, paper_color
@@ -38,7 +38,7 @@ class ColorizeRecipe(Recipe):
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
     mean_weight: float = 1.0  # weight of the squared error of the distribution's mean, beside the cross-entropy of the bins
     hint_share: float = 0.1  # share of the pictures that get hints; more would keep the colours from being learned without them
-    soft_share: float = 0.0  # share of the pictures that is seen blurred, so that softness says nothing of the colour
+    film_share: float = 0.0  # share of the pictures that is seen as on old prints: other film, soft, toned, grainy
     out: str = "runs/colorizer"
 
 
@@ -70,7 +70,7 @@ RECIPES = {
     "cifar10": CIFAR10,
     "imagenet64": dataclasses.replace(CIFAR10, dataset="benjamin-paine/imagenet-1k-64x64", batch_size=64),
     "photo": dataclasses.replace(
-        CIFAR10, network="photo", dataset="", resize=128, patch=128, batch_size=32, steps=200_000, soft_share=0.5
+        CIFAR10, network="photo", dataset="", resize=128, patch=128, batch_size=32, steps=200_000, film_share=0.5
     ),
     "paper": dataclasses.replace(
         CIFAR10, network="paper", optimizer="adam", schedule="exponential", warmup=0, clip_norm=0, ema=0, hint_share=0
@@ -84,13 +84,13 @@ class ColorizeTask:
 
     def __init__(self, recipe: ColorizeRecipe, network: Colorizer):
         self.network, self.hint_share, self.mean_weight = network, recipe.hint_share, recipe.mean_weight
-        self.soft_share = recipe.soft_share
+        self.film_share = recipe.film_share
 
     def loss(self, model: nn.Module, rgb: Tensor, generator: Generator) -> Tensor:
         lightness, ab = rgb_to_lab(rgb)
         hints = random_hints(ab, self.hint_share, generator) if self.hint_share else None
-        if self.soft_share:
-            lightness = some_soft(lightness, self.soft_share, generator)
+        if self.film_share:
+            lightness = some_on_film(rgb, self.film_share, generator)
         return color_loss(self.network, model(lightness, hints, None), ab, self.mean_weight)
 
     def measure(self, model: nn.Module, rgb: Tensor, generator: Generator) -> tuple[dict[str, float], Tensor]:  # noqa: ARG002  # a Task's
