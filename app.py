@@ -149,35 +149,37 @@ def chosen_paths(examples: list[str], photos: list[str] | None) -> list[str]:
 def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, bool, gr.Tabs]:
     """Hand the noisy photo and its clean original to the Denoise tab, and open it."""
     if not pair:
-        raise gr.Error("Add noise to a photo first, then denoise it.", title="Nothing to denoise yet", print_exception=False)
+        raise gr.Error("Add noise to a photo first, then denoise it.", print_exception=False)
     clean, noisy = pair
     return noisy, clean, True, gr.Tabs(selected="denoise")
 
 
-async def open_canvas(
-    request: gr.Request, photo: str | None, is_open: bool, base: Base | None, progress: gr.Progress = PROGRESS
-) -> Canvas | tuple[Any, ...]:
-    """Make the brush's copy of the photo, once both are there; no colour is on it yet."""
-    if photo is None or not is_open or base is not None:
-        return gr.skip(), gr.skip(), gr.skip()
-    return await run_job(later.job("brush.open_canvas", photo), request, progress)
+def lay_out(photo: str | None, is_open: bool, laid_out: str | None) -> tuple[Any, ...]:
+    """Say which photo the brush is to show, none while it is shut, and begin anew where that is another."""
+    wanted = photo if is_open else None
+    return (gr.skip(),) * 5 if photo and wanted == laid_out else (wanted, None, None, [], [])
 
 
-def place_color(base: Base | None, hints: list[Any], color: str, click: gr.SelectData) -> tuple[str | None, list[Any]]:
+async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas:
+    """Make the brush's copy of the photo."""
+    return await run_job(later.job("brush.open_canvas", photo), request, progress) if photo else Canvas(None, None)
+
+
+def place_color(base: Base | None, marks: list[Any], color: str, click: gr.SelectData) -> tuple[str | None, list[Any], list[Any]]:
     """Put a colour where the visitor has clicked."""
     if base is None:  # the server keeps it for the latest visitors only
         raise gr.Error("Please upload the photo again: it is no longer here.", print_exception=False)
     try:
-        marked = later.brush.add_mark(hints, base, *click.index, color)
+        marked = later.brush.add_mark(marks, base, *click.index, color)
     except ValueError as error:
         raise in_words(error) from None
     return redraw(base, marked)
 
 
-def redraw(base: Base | None, hints: list[Any]) -> tuple[str | None, list[Any]]:
-    """The canvas with these hints on it."""
+def redraw(base: Base | None, marks: list[Any]) -> tuple[str | None, list[Any], list[Any]]:
+    """The canvas with these colours on it, and they themselves, for the page to keep and for Colorize."""
     try:
-        return (later.brush.draw_marks(base, hints), hints) if base else (None, [])
+        return (later.brush.draw_marks(base, marks), marks, marks) if base else (None, [], [])
     except ValueError as error:
         raise in_words(error) from None
 
@@ -274,7 +276,7 @@ def wire(
         show_progress_on=[outputs.pair],
     )
     open_when_done(event, [outputs.png, outputs.jpeg, *onward])
-    let_cancel(cancel, event)
+    let_cancel(cancel, event, [*outputs, *onward])
 
 
 def announce(button: gr.Button, cancel: gr.Button) -> None:
@@ -288,12 +290,25 @@ def open_cancel(button: gr.Button, cancel: gr.Button) -> None:
     button.click(lambda: gr.Button(interactive=True), None, cancel, **LIGHT)
 
 
-def let_cancel(cancel: gr.Button, event: Dependency) -> None:
-    """Let Cancel stop the work that it was opened for, and close it when that has ended."""
+def let_cancel(cancel: gr.Button, event: Dependency, outputs: list[Any]) -> None:
+    """Let Cancel stop the work that it was opened for, and close it when that has ended; no old result stands for a new one."""
     for ended in (event.then, event.failure):  # an error calls the second alone, all else the first
         ended(lambda: gr.Button(interactive=False), None, cancel, **LIGHT)
+    event.failure(lambda: [nothing(part) for part in outputs], None, outputs, **LIGHT)
     cancel.click(None, cancels=[event], queue=False)
-    cancel.click(lambda: gr.Info("Cancelled."), None, None, api_visibility="private", show_progress="hidden")
+
+    def give_up() -> list[Any]:
+        gr.Info("Cancelled.")
+        return [nothing(part) for part in outputs]
+
+    cancel.click(give_up, None, outputs, api_visibility="private", show_progress="hidden")
+
+
+def nothing(part: Any) -> Any:
+    """How a part of a result looks where there is none."""
+    if isinstance(part, gr.Button):
+        return gr.update(interactive=False)
+    return gr.update(value=None, interactive=False) if isinstance(part, gr.DownloadButton) else gr.update(value=None)
 
 
 def open_when_done(event: Dependency, buttons: list[gr.Button | gr.DownloadButton]) -> None:
@@ -398,7 +413,9 @@ def build_colorize() -> None:
 
 def build_brush(photo: gr.Image) -> gr.JSON:
     """A canvas to put known colours on; gives the hints that it collects."""
-    hints, base, is_open = gr.JSON([], visible=False, label="Hints"), gr.State(None), gr.State(False)
+    hints = gr.JSON([], visible=False, label="Hints")  # the marks, as Colorize takes them
+    marks, base, is_open = gr.State([]), gr.State(None), gr.State(False)
+    wanted = gr.State(None)  # the photo of the canvas
     with gr.Accordion("Colour brush", open=False) as brush:
         gr.Markdown("Know a colour? Choose it, then click the photo where it belongs. Then press Colorize again.")
         color = gr.ColorPicker("#b5452c", label="Colour")
@@ -408,22 +425,25 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         with gr.Row():
             undo = gr.Button("Undo", size="md", min_width=100)
             clear = gr.Button("Clear", size="md", min_width=100)
-    changed = photo.change(lambda: ([], None, None), None, [hints, canvas, base], **LIGHT)
-    unfolded = brush.expand(lambda: True, None, is_open, **LIGHT)
+    quick: dict[str, Any] = {"concurrency_id": "brush", "api_visibility": "private", "show_progress": "hidden"}
     brush.collapse(lambda: False, None, is_open, **LIGHT)
-    for event in (changed, unfolded):
-        event.then(
-            open_canvas,
-            [photo, is_open, base],
-            [hints, canvas, base],
-            api_visibility="private",
-            concurrency_id="work",
-            show_progress_on=[canvas],
-            trigger_mode="always_last",  # the photo may change while this waits for its turn
-        )
-    canvas.select(place_color, [base, hints, color], [canvas, hints], **LIGHT)
-    undo.click(lambda base, hints: redraw(base, hints[:-1]), [base, hints], [canvas, hints], **LIGHT)
-    clear.click(lambda base, _: redraw(base, []), [base, hints], [canvas, hints], **LIGHT)
+    unfolded = brush.expand(lambda: True, None, is_open, **LIGHT)
+    for event in (photo.change, unfolded.then):  # through the queue, since a change of `wanted` is told by no other way
+        event(lay_out, [photo, is_open, wanted], [wanted, canvas, base, marks, hints], **quick)
+    wanted.change(
+        open_canvas,
+        wanted,
+        [canvas, base],
+        api_visibility="private",
+        concurrency_id="work",
+        show_progress_on=[canvas],
+        trigger_mode="always_last",  # the photo may change while this waits for its turn
+    )
+    in_turn = quick | {"trigger_mode": "multiple"}  # every click counts, and finds the marks of the one before
+    drawn = [canvas, marks, hints]
+    canvas.select(place_color, [base, marks, color], drawn, **in_turn)
+    undo.click(lambda base, marks: redraw(base, marks[:-1]), [base, marks], drawn, **in_turn)
+    clear.click(lambda base: redraw(base, []), base, drawn, **in_turn)
     return hints
 
 
@@ -476,6 +496,7 @@ def build_gallery() -> None:
         height="auto",
         object_fit="contain",
         interactive=False,
+        buttons=["download", "download_all", "fullscreen"],  # without Share, which sends the pictures to the Hub
         elem_classes=["tiles", "result"],
     )
     table = gr.Dataframe(
@@ -498,7 +519,7 @@ def build_gallery() -> None:
     )
     open_when_done(event, [download])
     noise, method, psnr = choices.CURVE_COLUMNS
-    let_cancel(cancel, event)
+    let_cancel(cancel, event, [tiles, table, download])
     with gr.Accordion("PSNR against the noise level", open=False):
         curve_button, curve_cancel = build_buttons("Plot the first photo")
         curve = gr.LinePlot(x=noise, y=psnr, color=method, label="PSNR against the noise level", show_label=False, height=320)
@@ -511,7 +532,7 @@ def build_gallery() -> None:
         concurrency_id="work",
         concurrency_limit=1,
     )
-    let_cancel(curve_cancel, plot)
+    let_cancel(curve_cancel, plot, [curve])
 
 
 def build_batch() -> None:
@@ -546,7 +567,7 @@ def build_batch() -> None:
         concurrency_limit=1,
         show_progress_on=[table],
     )
-    let_cancel(cancel, event)
+    let_cancel(cancel, event, [archive, table])
 
 
 def build_about() -> None:

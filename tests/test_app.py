@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import pickle
 import re
 import subprocess
 import threading
@@ -251,10 +252,23 @@ def test_a_batch_tells_what_was_left_out_of_a_file(tmp_path: Path) -> None:
     assert result.startswith("album.png; showing the first of")
 
 
+@pytest.mark.parametrize(("seconds", "words"), [(50, "50 seconds"), (110, "110 seconds"), (600, "10 minutes")])
+def test_a_limit_is_told_as_one_says_it(seconds: int, words: str) -> None:
+    assert choices.TooSlowError(seconds).limit == words
+    assert pickle.loads(pickle.dumps(choices.TooSlowError(seconds))).limit == words  # noqa: S301  # it comes from a process of ours
+
+
+def test_a_photo_that_no_jpeg_holds_is_refused_before_the_work(tmp_path: Path) -> None:
+    Image.new("L", (65_501, 1)).save(tmp_path / "strip.png")
+    with pytest.raises(ValueError, match=r"65,500 pixels a side; the photo has 65,501"):
+        work.denoise_photo(str(tmp_path / "strip.png"), None, choices.DENOISER, 1.0, False, lambda _: None)
+
+
 @pytest.mark.parametrize("size", [(1000, 3000), (3000, 1000), (300, 200)])
 def test_a_colour_lands_where_the_brush_was(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("L", size).save(tmp_path / "photo.png")
-    hints, _, base = brush.open_canvas(str(tmp_path / "photo.png"), lambda _: None)
+    _, base = brush.open_canvas(str(tmp_path / "photo.png"), lambda _: None)
+    hints: list[list[Any]] = []
     corners = [(0, 0), (base.shown[0] - 1, base.shown[1] - 1)]
     for x, y in corners:
         hints = brush.add_mark(hints, base, x, y, "#ff0000")
@@ -576,7 +590,7 @@ def test_restore_says_what_it_took_the_photo_for(shade: tuple[int, int, int], li
 
 def test_the_brush_stays_empty_where_the_photo_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "letter.jpg").write_text("Dear photographer")
-    assert brush.open_canvas(str(tmp_path / "letter.jpg"), lambda _: None) == ([], None, None)
+    assert brush.open_canvas(str(tmp_path / "letter.jpg"), lambda _: None) == (None, None)
 
 
 def test_what_breaks_inside_stays_inside(

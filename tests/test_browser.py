@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from app_server import serve
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from web import closer, work
+from web import brush, closer, jobs, work
 from web.examples import EXAMPLES
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")  # else Playwright's own
@@ -213,6 +213,57 @@ def test_the_brush_places_and_takes_back_a_colour(context: BrowserContext, addre
     assert redness[0] > redness[1] + 20
 
 
+def red_spots(page: Page) -> list[bool]:
+    """Whether the canvas is red at each of PLACES."""
+    shown = Image.open(io.BytesIO(page.request.get(str(page.locator("#canvas img").get_attribute("src"))).body())).convert("RGB")
+    width = page.locator("#canvas img").evaluate("image => image.width")
+    pixels = (shown.getpixel(tuple(round(at * shown.width / width) for at in place)) for place in PLACES)
+    return [red > blue + 50 for red, _, blue in pixels]
+
+
+PLACES = [(40, 60), (90, 60), (140, 60)]
+
+
+def test_every_click_of_the_brush_counts_and_what_goes_wrong_is_told(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "colorize")
+    choose_example(page, "Car", "car.png")
+    opened(page).get_by_role("button", name="Colour brush").click()
+    canvas = page.locator("#canvas img")
+    expect(canvas).to_be_visible(timeout=SECONDS)
+    for x, y in PLACES:
+        canvas.click(position={"x": x, "y": y})
+    wait_until(lambda: red_spots(page) == [True] * 3)
+    opened(page).get_by_text("Undo", exact=True).click()
+    opened(page).get_by_text("Undo", exact=True).click()
+    wait_until(lambda: red_spots(page) == [True, False, False])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brush, "MAX_HINTS", 1)
+        canvas.click(position={"x": 20, "y": 20})
+        expect(page.get_by_text("1 colours are the most that a photo takes")).to_be_visible(timeout=SECONDS)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS / 1000
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_the_canvas_is_that_of_the_photo_beside_it(context: BrowserContext, address: str, tmp_path: Path) -> None:
+    Image.new("L", (90, 60), 100).save(tmp_path / "second.png")
+    page = visit(context, address, "colorize")
+    box = opened(page).locator(".photo").first
+    opened(page).get_by_role("button", name="Colour brush").click()
+    with jobs._turn:  # as if someone else's job ran
+        choose_example(page, "Car", "car.png")
+        expect(page.locator("#canvas").get_by_text("Waiting")).to_be_visible(timeout=SECONDS)
+        box.get_by_role("button", name="Remove Image").click()
+        upload(box, tmp_path / "second.png")
+    page.wait_for_function("document.querySelector('#canvas img')?.naturalWidth === 90")
+    box.get_by_role("button", name="Remove Image").click()
+    expect(page.locator("#canvas img")).to_have_count(0, timeout=SECONDS)
+
+
 def test_noise_is_carried_over_from_the_photo_that_got_it(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "noise")
     choose_example(page, "Car", "car.png")
@@ -257,6 +308,10 @@ def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -
     press(page, "Compare")
     for method in ("Noisy", "Denoised, ours", "Non-local means", "Median", "Grey", "Colorized, ours"):
         expect(opened(page).get_by_text(re.compile(f"^{method}: [0-9.]+ dB")).first).to_be_visible(timeout=SECONDS)
+    opened(page).locator(".thumbnail-item").nth(2).click()
+    expect(opened(page).locator(".preview img").first).to_be_in_viewport(ratio=0.9)
+    expect(opened(page).get_by_role("button", name="Share")).to_have_count(0)  # it would send the pictures elsewhere
+    page.keyboard.press("Escape")
     assert download(page, "Download CSV").read_text().startswith("Photo,Method,PSNR")
 
 
@@ -287,8 +342,16 @@ def test_an_error_is_told_and_recovered_from(context: BrowserContext, address: s
     press(page, "Restore")
     expect(page.get_by_text("This is not a picture of a format")).to_be_visible(timeout=SECONDS)
     choose_example(page, "Car", "car-old")
-    press(page, "Restore")
-    read_score(page, "Time")
+    for _ in range(2):
+        press(page, "Restore")
+        read_score(page, "Time")
+        opened(page).get_by_role("button", name="Remove Image").first.click()
+        press(page, "Restore")
+        expect(page.get_by_text("There is no photo yet").last).to_be_visible(timeout=SECONDS)
+        expect(opened(page).locator(".score")).to_have_count(0)  # the result before does not stand for this one
+        expect(opened(page).locator(".closer img")).to_have_count(0)
+        expect(opened(page).get_by_role("button", name="Download PNG")).to_be_disabled()
+        choose_example(page, "Car", "car-old")
 
 
 def test_two_visitors_see_their_own(browser: Browser, address: str, tmp_path: Path) -> None:

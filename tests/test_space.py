@@ -20,6 +20,7 @@ from hub_server import WRITER, Hub, serving
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from restore import pipeline
 from restore.images import ImageError
 from web import gpu, later
 from web.choices import NoiseSettings
@@ -139,10 +140,23 @@ def test_a_job_runs_where_the_lent_gpu_is(lent: ModuleType) -> None:
     reports: list[float] = []
     result = lent.run(job, reports.append)
     assert Path(result.png).is_file()
-    assert reports  # from here: noise is made without a network, and costs nobody's quota
     small = later.job("batch.run_batch", [result.png], "colorize", ".png")
     assert lent.run(small, reports.append).rows[0][0] == Path(result.png).name
     assert lent.run(process_id, print) != os.getpid()
+    assert not reports  # nothing comes from there but the result
+
+
+def test_a_job_that_needs_no_network_costs_nobody_s_quota(lent: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a network was loaded in the page's own process, which has no GPU")
+
+    monkeypatch.setattr(pipeline, "load", refuse)
+    jobs = {"brush.open_canvas": (str(ROOT / "examples/dish.png"),)}
+    assert set(jobs) == set(gpu.WITHOUT_NETWORKS)
+    for name, arguments in jobs.items():
+        reports: list[float] = []
+        assert lent.run(later.job(name, *arguments), reports.append)
+        assert reports  # from here
 
 
 def test_its_error_is_told_as_it_is_here(lent: ModuleType, tmp_path: Path) -> None:

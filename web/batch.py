@@ -60,8 +60,7 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
                 rows.append((name, f"Failed: {error}", None))
                 continue
             except TooSlowError as error:  # what is done is the visitor's
-                late = f"Not done: the limit is {error.args[0] / 60:g} minutes"
-                rows.append((name, late, None))
+                rows.append((name, f"Not done: the limit is {error.limit}", None))
                 continue
             except FAILURES:
                 logger.exception("a photo of a batch failed")

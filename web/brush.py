@@ -21,12 +21,12 @@ def open_canvas(path: str, report: Report) -> Canvas:
     try:
         image = to_image(open_photo(path).rgb).convert("L")
     except ImageError:
-        return Canvas([], None, None)
+        return Canvas(None, None)
     report(0.5)
     full = image.size
     image.thumbnail((SIDE, SIDE))
     shown = write_png(image, "canvas.png")
-    return Canvas([], shown, Base(shown, image.size, full))
+    return Canvas(shown, Base(shown, image.size, full))
 
 
 def add_mark(marks: list[Mark], base: Base, x: int, y: int, color: str) -> list[Mark]:

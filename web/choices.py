@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 Report = Callable[[float], None]
 """What the work calls with its fraction done; it raises when the work should stop."""
 
 
 class TooSlowError(Exception):
-    """What the report raises when the job has used up its seconds, its one argument."""
+    """What the report raises when the job has used up its seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.limit = f"{seconds} seconds" if seconds < 120 else f"{seconds // 60} minutes"
 
 
 UPLOADS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".bmp", ".gif")
@@ -51,7 +55,7 @@ class NoiseSettings:
     sigma: float  # standard deviation on the 0 to 255 scale
     percent: float  # of the pixels
     photons: float  # at white
-    quality: int  # of JPEG, 1 to 100
+    quality: int  # of JPEG, 1 to 95
     radius: float  # of a blotch, in pixels
 
 
@@ -108,8 +112,7 @@ class Base(NamedTuple):
 
 
 class Canvas(NamedTuple):
-    """A photo to put colours on: the colours so far, what is shown, and what it is drawn from."""
+    """A photo to put colours on: what is shown, and what it is drawn from; nothing where the photo cannot be read."""
 
-    hints: list[Any]
-    shown: str | None  # as the base, nothing where the photo cannot be read
+    shown: str | None
     base: Base | None

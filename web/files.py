@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from restore.images import ImageError, Picture, open_picture, save_picture
+from restore.images import JPEG, ImageError, Picture, open_picture, save_picture
 from web.choices import MAX_PIXELS
 from web.server import FOLDER
 
@@ -17,7 +17,11 @@ def open_photo(path: str | None, what: str = "photo") -> Picture:
         raise ImageError(f"there is no {what} yet: upload one, or click an example")
     if not Path(path).is_file():
         raise ImageError(f"the {what} was deleted from the server, as all are within the hour: please upload it again")
-    return open_picture(path, max_pixels=MAX_PIXELS)
+    picture = open_picture(path, max_pixels=MAX_PIXELS)
+    longest = max(picture.rgb.shape)
+    if longest > JPEG.max_side:  # every result is offered as JPEG too
+        raise ImageError(f"the limit is {JPEG.max_side:,} pixels a side; the {what} has {longest:,}")
+    return picture
 
 
 def to_image(rgb: Tensor) -> Image.Image:

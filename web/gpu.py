@@ -12,7 +12,7 @@ T = TypeVar("T")
 IS_LENT = bool(os.environ.get("SPACES_ZERO_GPU"))  # set by the Hub on that hardware, which brings the package `spaces`
 LONGEST = 120  # seconds that many pictures ask for a GPU; the Hub ends the job after them
 BRIEF = 60  # that one picture asks for: a job begins only where as much is left of the visitor's quota
-WITHOUT_NETWORKS = ("brush.open_canvas", "work.add_noise")  # jobs that need no GPU
+WITHOUT_NETWORKS = ("brush.open_canvas",)  # jobs that need no GPU
 MARGIN = 10  # seconds of them in which the last picture is saved
 
 
@@ -37,7 +37,7 @@ def _away(work: Callable[[Report], Any]) -> tuple[Any, Exception | None]:
 
     def report(fraction: float) -> None:  # it cannot leave the process
         if time.monotonic() - start > limit - MARGIN and fraction < 1:
-            raise TooSlowError(limit)
+            raise TooSlowError(limit - MARGIN)
 
     try:
         return work(report), None

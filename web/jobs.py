@@ -86,26 +86,25 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
             report(0.0)
             return gpu.run(work, report)
         except StoppedError:
-            raise _told("Cancelled", "Stopped, as you asked.") from None
+            raise _told("Stopped, as you asked.") from None
         except TooSlowError as error:
-            limit = f"{error.args[0] / 60:g} minutes"
-            raise _told("Too slow", f"Stopped after {limit}. Try a smaller picture, or turn Self-ensemble off.") from None
+            raise _told(f"Stopped after {error.limit}. Try a smaller picture, or turn Self-ensemble off.") from None
         except gr.Error:  # of ZeroGPU, which has its own words for a quota that is used up
             raise
         except ValueError as error:  # an ImageError, or a setting that does not fit the picture
             raise in_words(error) from None
         except Exception:
             logger.exception("a job failed")
-            raise _told("Sorry", "Something broke on our side. Your picture is unharmed; please try again.") from None
+            raise _told("Something broke on our side. Your picture is unharmed; please try again.") from None
 
 
 def in_words(error: ValueError) -> gr.Error:
     """What the visitor can mend, as the page tells it."""
-    return _told("That did not work", html.escape(str(error)[:1].upper() + str(error)[1:]))
+    return _told(html.escape(str(error)[:1].upper() + str(error)[1:]))
 
 
-def _told(title: str, message: str) -> gr.Error:
-    return gr.Error(message, title=title, print_exception=False)
+def _told(message: str) -> gr.Error:
+    return gr.Error(message, print_exception=False)
 
 
 def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
