@@ -21,6 +21,7 @@ from restore.images import WRITERS, ImageError, Picture, open_picture, save_pict
 READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
 SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
 REPORT = "failures.csv"  # of share 0; of the others failures-1.csv and so on
+HEADER = ("picture", "cause")
 
 
 class UsageError(ValueError):
@@ -53,18 +54,22 @@ class FileTask(Task[Job, None]):
 def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
     """Pair every picture with its result.
 
-    One file may go to a file. All else goes into the folder `output`: a single folder with its tree, several inputs each under
-    its own name. What is already below `output` is not read again, and a suffix that cannot be written is followed by .png.
+    One file may go to a file, which has a suffix. All else goes into the folder `output`: a single folder with its tree, several
+    inputs each under its own name. What is already below `output` is not read again, and a suffix that cannot be written is
+    followed by .png.
 
     Raises:
-        UsageError: An input holds no picture, two results have one name, or a result would take the place of an input.
+        UsageError: An input holds no picture, two results have one name, or something would take the place of a file that is not
+            ours: a result that of an input, or the list of failures that of another's.
     """
-    if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir():
+    if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and (output.suffix or output.is_file()):
         jobs = [Job(inputs[0], output)]
         if output.suffix.lower() not in WRITERS:
             raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
     else:
         jobs = [job for path in inputs for job in _jobs(path, output, alone=len(inputs) == 1)]
+    if _is_foreign(output / REPORT):
+        raise UsageError(f"{output / REPORT}: this file is not a list of failures, and one would take its place")
     sources = {job.source.resolve() for job in jobs}
     targets: dict[Path, Path] = {}
     for job in jobs:
@@ -91,9 +96,12 @@ def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
 
 
 def _pictures_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> list[Path]:
-    """The files of a folder that are named like pictures, without those of an output that lies within."""
+    """The files of a folder that are named like pictures, without hidden ones, and those of an output that lies within."""
     here, results = folder.resolve(), output.resolve()
-    files = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=onerror) for name in names]
+    files = []
+    for parent, folders, names in os.walk(folder, onerror=onerror):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # what is taken out is not walked
+        files += [Path(parent, name) for name in names]
     return [
         file
         for file in sorted(files)
@@ -145,7 +153,7 @@ def _write_report(output: Path, failures: Sequence[tuple[str, str]], share: Shar
     report = _report(output, share.index)
     if failures:
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([("picture", "cause"), *failures])
+        csv.writer(text).writerows([HEADER, *failures])
         output.mkdir(parents=True, exist_ok=True)
         with replacing(report) as file:
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))  # a name may be no text
@@ -153,5 +161,15 @@ def _write_report(output: Path, failures: Sequence[tuple[str, str]], share: Shar
         report.unlink(missing_ok=True)
     if share.index == 0:  # those of a run of more processes
         for other in output.glob("failures-*.csv"):
-            if (match := re.fullmatch(r"failures-(\d+)\.csv", other.name)) and int(match[1]) >= share.count:
+            match = re.fullmatch(r"failures-(\d+)\.csv", other.name)
+            if match and int(match[1]) >= share.count and not _is_foreign(other):
                 other.unlink(missing_ok=True)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file stands there that does not begin as a list of failures does."""
+    try:
+        with open(path, "rb") as file:
+            return file.readline().rstrip() != ",".join(HEADER).encode()
+    except OSError:  # nothing stands there, or another process has just taken it away
+        return False

@@ -347,6 +347,7 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
         notes += _frame_notes(image)
     _check_raw(image)
     raw_mode = _raw_mode(image)
+    _check_planes(image, raw_mode)
     levels = _stored_levels(image)
     image.load()
     _check_size(image.size, max_pixels)  # a HEIC may turn out larger than its header says
@@ -382,6 +383,13 @@ def _check_raw(image: Image.Image) -> None:
     is_preview = isinstance(kind := tags.get(NEW_SUBFILE_TYPE, 0), int) and kind & 1
     if is_preview or DNG_VERSION in tags:
         raise ImageError("this is a camera's raw file, of which only the preview can be read: develop it first")
+
+
+def _check_planes(image: Image.Image, raw_mode: str) -> None:
+    """Refuse a TIFF of uncompressed 16-bit planes, each of which Pillow takes for one of bytes."""
+    bits = getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, (8,))
+    if raw_mode == "R" and max(bits) > 8:
+        raise ImageError(f"the planes of this uncompressed {max(bits)}-bit TIFF cannot be read: save it interleaved")
 
 
 def _present(**items: Any) -> dict[str, Any]:

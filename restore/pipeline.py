@@ -258,9 +258,10 @@ def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo")
     rgb = _mirrored(rgb, LEAST_SIDE)
     rows, columns = (_samples(side) for side in rgb.shape[2:])
     dtype = next(network.parameters()).dtype
-    with _inference(network) as device, fast_precision(device):
+    with _inference(network) as device:
         noisy = torch.cat([rgb[:, :, row, column] for row in rows for column in columns]).to(device, dtype)
-        removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
+        with fast_precision(device):
+            removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
     return float(removed.float().square().mean().sqrt())
 
 
@@ -288,8 +289,10 @@ def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Seq
     lightness, _ = rgb_to_lab(small)  # (B, 1, h, w)
     hint_map = _hint_map(hints, size, lightness) if hints else None
     coarse = F.avg_pool2d(lightness, network.stride)  # (B, 1, h / stride, w / stride)
-    prediction = network.predict_both_ways(lightness, hint_map)[:, :, : coarse.shape[2], : coarse.shape[3]]
-    return GuidedColor(coarse, network.ab_of(prediction, vividness), size)
+    dtype = next(network.parameters()).dtype
+    prediction = network.predict_both_ways(lightness.to(dtype), None if hint_map is None else hint_map.to(dtype))
+    ab = network.ab_of(prediction[:, :, : coarse.shape[2], : coarse.shape[3]], vividness)
+    return GuidedColor(coarse, ab.float(), size)
 
 
 def working_size(height: int, width: int, short_side: int, multiple: int = 1) -> tuple[int, int]:

@@ -226,6 +226,8 @@ def test_a_name_of_several_lines_costs_one(run: Run, capfd: pytest.CaptureFixtur
     ("arguments", "cause"),
     [
         (["album/a.png", "-o", "out.xyz"], "out.xyz: the suffix must be one of .jpg"),
+        (["album/a.png", "-o", "letter"], "letter: the suffix must be one of .jpg"),
+        (["album", "-o", "mine"], "mine/failures.csv: this file is not a list of failures"),
         (["album/a.png", "-o", "album/a.png"], "take the place of an input"),
         (["album", "-o", "album"], "take the place of an input"),
         (["album/a.png", "album/../album/a.png", "-o", "out"], "the result of both"),
@@ -236,6 +238,9 @@ def test_a_senseless_command_costs_one_line(
     run: Run, arguments: list[str], cause: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("nothing").mkdir()
+    Path("letter").touch()
+    Path("mine").mkdir()
+    Path("mine/failures.csv").write_text("of the heart\n")
     before = files_below(".")
     assert run("denoise", *arguments) == 2
     errors = capfd.readouterr().err

@@ -151,8 +151,27 @@ def test_failures_are_listed_until_they_are_none(network: str, tmp_path: Path) -
     assert picture == str(bad)
     assert cause
     bad.write_bytes(good)
+    for other in ("failures-3.csv", "failures-x.csv"):
+        (out / other).write_text("of the heart\n")
     assert main(command) == 0
-    assert sorted(contents(out)) == ["00.png", "02.png", "more/01.png"]
+    assert sorted(contents(out)) == [
+        "00.png",
+        "02.png",
+        "failures-3.csv",
+        "failures-x.csv",
+        "more/01.png",
+    ]  # none that is not ours
+
+
+def test_what_is_hidden_is_left_alone_and_a_name_without_suffix_is_a_folder(network: str, tmp_path: Path) -> None:
+    album, out = tmp_path / "album", tmp_path / "new"
+    first, *_ = save_pictures(album, 2)
+    (album / ".thumbnails").mkdir()
+    for hidden in (album / ".thumbnails/a.png", album / ".b.png"):
+        hidden.write_bytes(first.read_bytes())
+    assert main(["denoise", str(album), "-o", str(out / "all"), "--model", network]) == 0
+    assert main(["denoise", str(first), "-o", str(out / "one"), "--model", network]) == 0
+    assert sorted(contents(out)) == ["all/00.png", "all/more/01.png", "one/00.png"]
 
 
 def test_what_a_killed_writer_left_is_swept_and_no_other_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from corpus import (
     EITHER,
@@ -60,6 +61,19 @@ def test_sixteen_bit_grey_comes_back_to_the_level(content: bytes) -> None:
     result = there_and_back(content)
     assert result.mode == "I;16"
     assert np.array_equal(pixels(result), pixels(deep()))
+
+
+def test_a_tiff_of_deep_planes_is_read_or_refused_but_never_torn() -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), dtype=np.uint16)
+    for compression in ("zlib", None):
+        file = io.BytesIO()
+        tifffile.imwrite(file, levels, photometric="rgb", planarconfig="separate", compression=compression)
+        if compression:
+            rgb = open_picture(file.getvalue()).rgb[0].numpy()
+            assert np.abs(rgb - levels / 65535).max() < 1 / 255
+        else:
+            with pytest.raises(ImageError, match="planes of this uncompressed 16-bit TIFF cannot be read"):
+                open_picture(file.getvalue())
 
 
 def test_a_tiff_whose_white_is_zero_is_inverted() -> None:

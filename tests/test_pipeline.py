@@ -1,5 +1,6 @@
 """What holds for every network, trained or not: sizes, modes, tiles, turns, strength, lightness, hints, progress."""
 
+import copy
 import io
 import threading
 from pathlib import Path
@@ -158,6 +159,19 @@ def test_a_tensor_of_another_precision_is_taken(
     ):
         assert result.dtype == kind
         torch.testing.assert_close(result.float(), single, rtol=0, atol=0.15)  # the colorizer's weights are large
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_network_of_another_precision_is_taken(
+    kind: torch.dtype, denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor
+) -> None:
+    singles = [denoise_tensor(noisy, denoiser), colorize_tensor(noisy, colorizer, hints=[(1, 1, (200, 40, 40))])]
+    denoiser, colorizer = copy.deepcopy(denoiser).to(kind), copy.deepcopy(colorizer).to(kind)
+    others = [denoise_tensor(noisy, denoiser), colorize_tensor(noisy, colorizer, hints=[(1, 1, (200, 40, 40))])]
+    for single, other in zip(singles, others, strict=True):
+        assert other.dtype == single.dtype
+        assert (other - single).abs().mean() < 0.02
+    assert estimate_sigma(noisy.to(kind), denoiser) == pytest.approx(estimate_sigma(noisy, denoiser), rel=0.05, abs=1e-3)
 
 
 @pytest.mark.parametrize(

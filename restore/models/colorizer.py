@@ -80,8 +80,15 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
 
         `hints` is (B, 3, H, W): ab where a colour is known, and 1 there, all zero elsewhere. `vividness` 0 gives the mean of
         the distribution, which is the safest; towards 2 the colours grow bolder. None gives what `predict` does, for training.
+
+        Raises:
+            ValueError: The lightness has more channels than one, as RGB has, or the hints are of another shape.
         """
-        height, width = lightness.shape[-2:]
+        batch, channels, height, width = lightness.shape
+        if channels != 1:
+            raise ValueError(f"expected lightness (B, 1, H, W), not {tuple(lightness.shape)}; restore.color.rgb_to_lab gives it")
+        if hints is not None and hints.shape != (batch, 3, height, width):
+            raise ValueError(f"expected hints {(batch, 3, height, width)}, not {tuple(hints.shape)}")
         if vividness is None:
             return self.predict(lightness, hints)
         ab = self.ab_of(self.predict_both_ways(lightness, hints), vividness)  # (B, 2, ~H / stride, ~W / stride)
