@@ -183,9 +183,9 @@ def _restore(options: argparse.Namespace) -> Work:
 
 
 def _count(text: str) -> int:
-    if (value := int(text)) < 1:
+    if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return value
+    return int(text)
 
 
 def _up_to(largest: float) -> Callable[[str], float]:

@@ -258,6 +258,8 @@ def test_a_senseless_command_costs_one_line(
         ["--hint", "1,2,#xyz"],
         ["--max-megapixels", "many"],
         ["--max-megapixels", "inf"],
+        ["--processes", "0"],
+        ["--processes", "two"],
     ],
 )
 def test_a_bad_setting_is_refused_by_name(run: Run, arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
