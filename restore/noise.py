@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 Level = float | Tensor
 Degrade = Callable[[Tensor, Generator | None], Tensor]
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of colour in a JPEG
+STRIP = 64  # rows that are printed at a time, for the memory's sake
 GRID = 8  # side in pixels of JPEG's blocks, and a multiple of a mosaic's
 
 
@@ -78,6 +79,54 @@ def _through_jpeg(levels: npt.NDArray[np.uint8], quality: int, subsampling: str)
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file))
+
+
+def halftone(clean: Tensor, period: float, angles: Sequence[float] = (15.0, 75.0, 0.0), *, radius: float = 0.0) -> Tensor:
+    """Print by dots, as newspapers and books do, and scan: where it is lighter the dots are smaller, and the mean tone is kept.
+
+    The dots stand `period` pixels apart on a square grid, turned by one of the `angles`, in degrees, for each channel: those of
+    cyan, magenta and yellow ink, or thrice the same for black. The scanner blurs by a Gaussian of `radius` pixels.
+    """
+    tones = _dots(*torch.meshgrid(*2 * [(torch.arange(64) + 0.5) / 64], indexing="ij")).flatten().sort().values.to(clean)
+    tones[0], tones[-1] = -3, 3  # black and white have no dots
+    heights = tones[(clean.clamp(0, 1) * (len(tones) - 1)).round().long()]  # as high a share of the dots' grid is black
+    strips = [_inked(strip, period, angles, STRIP * index) for index, strip in enumerate(torch.split(heights, STRIP, dim=2))]
+    return _smoothed(torch.cat(strips, dim=2), radius)
+
+
+def _inked(heights: Tensor, period: float, angles: Sequence[float], top: int) -> Tensor:
+    """White where a grid of dots is lower than `heights` (B, 3, H, W), which begins `top` pixels below the grid's corner.
+
+    A pixel is the mean of nine samples, as a sensor would see it.
+    """
+    rows, columns = (torch.arange(3 * side, device=heights.device) for side in heights.shape[-2:])
+    rows, columns = (rows[:, None] + 3 * top + 0.5) / (3 * period), (columns + 0.5) / (3 * period)
+    turns = [(math.cos(angle), math.sin(angle)) for angle in map(math.radians, angles)]
+    grid = torch.stack([_dots(rows * cos + columns * sin, columns * cos - rows * sin) for cos, sin in turns])
+    return F.avg_pool2d((F.interpolate(heights, scale_factor=3, mode="nearest") > grid).to(heights), 3)
+
+
+def _dots(u: Tensor, v: Tensor) -> Tensor:
+    """A square grid of round hills, one a unit: u and v of any shapes that go together, to [-2, 2]."""
+    return torch.cos(2 * math.pi * u) + torch.cos(2 * math.pi * v)
+
+
+def dither(clean: Tensor, colors: int | None = None) -> Tensor:
+    """Keep few colours and spread their error over neighbours (Floyd and Steinberg, 1976).
+
+    Each picture keeps 2 to 256 `colors` of its own, as a GIF does; without a number each channel is 0 or 1, as in a one-bit scan.
+    """
+    levels = (clean.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    dithered = np.stack([_dithered(picture, colors) for picture in levels])
+    return torch.from_numpy(dithered).permute(0, 3, 1, 2).to(clean) / 255
+
+
+def _dithered(levels: npt.NDArray[np.uint8], colors: int | None) -> npt.NDArray[np.uint8]:
+    picture = Image.fromarray(levels)
+    if colors is None:
+        return np.asarray(Image.merge("RGB", [channel.convert("1").convert("L") for channel in picture.split()]))
+    palette = picture.quantize(colors, method=Image.Quantize.MEDIANCUT)
+    return np.asarray(picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
 
 
 def camera(
@@ -186,13 +235,14 @@ def paper_mixture(clean: Tensor, generator: Generator | None = None, *, sigma: f
 def photo_mixture(clean: Tensor, generator: Generator | None = None, kinds: Sequence[str] = ()) -> Tensor:
     """What the photo denoiser trains on: each picture of the batch gets one kind of noise at a random strength.
 
-    The kinds are drawn as in `photo_kinds` where none are given. A grey picture gets grey noise half the time, as it would have
-    on film. Each is noisy as a part of a larger picture is: a camera's mosaic and JPEG's blocks begin anywhere.
+    The kinds are drawn as in `photo_kinds` where none are given. A grey picture that is not in print gets grey noise half the
+    time, as it would have on film. Each is noisy as a part of a larger picture is: a camera's mosaic and JPEG's blocks begin
+    anywhere.
     """
     kinds = kinds or photo_kinds(len(clean), generator)
     noisy = []
     for kind, picture in zip(kinds, clean, strict=True):
-        on_film = _is_grey(picture) and _between(0, 1, generator) < 0.5
+        on_film = kind not in PRINTS and _is_grey(picture) and _between(0, 1, generator) < 0.5
         degrade = _random_grey if on_film else _PHOTO_KINDS[kind][0]
         noisy.append(_as_part(degrade, picture[None], generator))
     return torch.cat(noisy)
@@ -251,6 +301,21 @@ def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
     return _scanned(grey_gaussian(clean, _between(0, 50 / 255, generator), generator, clip=True), generator)
 
 
+def _random_halftone(clean: Tensor, generator: Generator | None) -> Tensor:
+    """A scanned print in black, on white or tinted paper, or in colour."""
+    period, turn = _between(2, 7, generator), _between(0, 90, generator)
+    apart = (0.0, 60.0, -15.0) if not _is_grey(clean[0]) and _between(0, 1, generator) < 0.5 else (0.0, 0.0, 0.0)
+    radius = period * _between(0.1, 0.35, generator)
+    printed = halftone(clean, period, [turn + angle for angle in apart], radius=radius)
+    return _scanned(gaussian(printed, _between(0, 8 / 255, generator), generator, clip=True), generator)
+
+
+def _random_dither(clean: Tensor, generator: Generator | None) -> Tensor:
+    """A scan of one bit, or a GIF."""
+    is_one_bit = _between(0, 1, generator) < 0.5
+    return dither(clean, None if is_one_bit else int(2 ** _between(2, 8, generator)))
+
+
 def _scanned(noisy: Tensor, generator: Generator | None) -> Tensor:
     """Two scans in five are kept as JPEG."""
     return noisy if _between(0, 1, generator) < 0.6 else jpeg(noisy, int(_between(60, 98, generator)))
@@ -282,15 +347,18 @@ def _random_camera(clean: Tensor, generator: Generator | None) -> Tensor:
 
 
 _PHOTO_KINDS: dict[str, tuple[Degrade, float]] = {  # and the share of the pictures
-    "gaussian": (_random_gaussian, 0.36),
+    "gaussian": (_random_gaussian, 0.34),
     "clipped gaussian": (_random_clipped_gaussian, 0.06),
     "impulses": (_random_impulses, 0.06),
     "poisson": (_random_poisson, 0.04),
-    "speckle": (_random_speckle, 0.03),
-    "correlated": (_random_correlated, 0.06),
-    "grey": (_random_grey, 0.09),
-    "camera": (_random_camera, 0.30),
+    "speckle": (_random_speckle, 0.02),
+    "correlated": (_random_correlated, 0.05),
+    "grey": (_random_grey, 0.07),
+    "camera": (_random_camera, 0.28),
+    "halftone": (_random_halftone, 0.05),
+    "dither": (_random_dither, 0.03),
 }
+PRINTS = ("halftone", "dither")  # kinds that are most often seen in black
 
 MIXTURES: dict[str, Degrade] = {
     "paper-cifar10": partial(paper_mixture, fraction=0.01),

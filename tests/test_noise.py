@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch import Generator, Tensor
 
@@ -280,6 +281,56 @@ def lightness(linear: Tensor) -> Tensor:
     return (linear * torch.tensor([0.2126729, 0.7151522, 0.0721750]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
+# Prints
+
+
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.3, 0.5, 0.8, 1.0])
+def test_dots_keep_the_tone(level: float) -> None:
+    printed = noise.halftone(flat(level), 5.3, (15, 75, 40))
+    assert printed.mean((0, 2, 3)).tolist() == pytest.approx([level] * 3, abs=0.005)
+    assert printed.std().item() <= (level * (1 - level)) ** 0.5  # that of black and white, less what a sensor blurs
+    assert printed.std() >= 0.6 * (level * (1 - level)) ** 0.5
+
+
+def test_dots_stand_a_period_apart_along_their_angle() -> None:
+    """Also where one strip of the printing ends and the next begins."""
+    straight, turned, _ = noise.halftone(flat(0.4), 6.0, (0, 45, 0))[0]
+    assert (straight[6:] - straight[:-6]).abs().max() < 0.2  # a sample or so of nine, by rounding
+    assert (straight[:, 6:] - straight[:, :-6]).abs().max() < 0.2
+    assert correlation(straight[3:], straight[:-3]) < 0
+    peak = np.abs(np.fft.rfft2(turned - turned.mean())).argmax()
+    row, column = np.unravel_index(peak, (SIDE, SIDE // 2 + 1))
+    assert sorted((min(row, SIDE - row) * 6 / SIDE, column * 6 / SIDE)) == pytest.approx([0.5**0.5] * 2, abs=0.03)
+
+
+def test_a_scanner_blurs_the_dots() -> None:
+    sharp, soft = (noise.halftone(flat(0.5), 4.0, radius=radius) for radius in (0.0, 1.5))
+    assert soft.std() < 0.5 * sharp.std()
+    assert soft.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_dither_has_few_colours_and_keeps_their_mean(photos: Tensor) -> None:
+    one_bit = noise.dither(photos)
+    assert set(one_bit.unique().tolist()) == {0.0, 1.0}
+    assert torch.allclose(F.avg_pool2d(one_bit, 16), F.avg_pool2d(photos, 16), atol=0.1)
+    for colors in (2, 16, 256):
+        dithered = noise.dither(photos, colors)
+        assert all(len(picture.flatten(1).unique(dim=1).T) <= colors for picture in dithered)
+    assert psnr(dithered, photos).min() > 30
+
+
+@pytest.mark.parametrize(
+    "change", [noise.dither, partial(noise.dither, colors=8), partial(noise.halftone, period=4, angles=(45,) * 3)]
+)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (96, 80)])
+def test_a_black_print_of_a_grey_picture_is_grey(change: Callable[..., Tensor], size: tuple[int, int]) -> None:
+    grey = torch.rand(2, 1, *size, generator=seeded(0)).expand(-1, 3, -1, -1)
+    printed = change(grey)
+    assert printed.shape == grey.shape
+    assert torch.equal(printed, printed[:, :1].expand_as(printed))
+    assert ((printed >= 0) & (printed <= 1)).all()
+
+
 # What the photo denoiser trains on
 
 
@@ -321,10 +372,11 @@ def test_the_shipped_denoiser_does_not_mind_where_a_mosaic_begins(photos: Tensor
     assert max(found) - min(found) < 0.5
 
 
-def test_three_in_ten_pictures_get_the_noise_of_a_camera(generator: Generator) -> None:
+def test_the_kinds_have_their_shares(generator: Generator) -> None:
     kinds = noise.photo_kinds(4000, generator)
-    assert kinds.count("camera") / 4000 == pytest.approx(0.3, abs=0.03)  # four standard deviations
-    assert len(set(kinds)) == 8
+    assert kinds.count("camera") / 4000 == pytest.approx(0.28, abs=0.03)  # four standard deviations
+    assert (kinds.count("halftone") + kinds.count("dither")) / 4000 == pytest.approx(0.08, abs=0.02)
+    assert len(set(kinds)) == 10
 
 
 def test_the_photo_mixture_puts_grey_noise_on_grey_pictures(generator: Generator) -> None:

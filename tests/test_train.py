@@ -116,6 +116,17 @@ def test_only_what_gets_the_noise_of_a_camera_is_made_soft(monkeypatch: pytest.M
     assert is_changed == [kind == "camera" for kind in kinds]
 
 
+def test_half_of_the_prints_are_of_grey_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["dither", "gaussian"] * 200
+    monkeypatch.setattr(denoise, "photo_kinds", lambda *_: kinds)
+    task = denoise.task_of(denoise.DenoiseRecipe(noise="photo"))
+    generator = Generator().manual_seed(0)
+    _, clean = task.example(torch.rand(400, 3, 8, 8, generator=generator), generator)
+    is_grey = (clean == clean[:, :1]).flatten(1).all(1)
+    assert not is_grey[1::2].any()
+    assert 80 <= is_grey[::2].sum() <= 120  # four standard deviations
+
+
 def test_a_picture_on_film_has_the_same_colours_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     rgb = torch.rand(4, 3, 32, 32, generator=Generator().manual_seed(0))
     seen: list[Tensor] = []

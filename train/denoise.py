@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/d
 from restore.metrics import psnr
 from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
-from restore.noise import MIXTURES, gaussian, photo_kinds, photo_mixture
+from restore.noise import MIXTURES, PRINTS, gaussian, photo_kinds, photo_mixture
 from train.augment import some_grey, some_soft
 from train.data import open_pictures
 from train.loop import config_of, fit
@@ -109,7 +109,10 @@ class DenoiseTask:
 
 
 class PhotoTask(DenoiseTask):
-    """Train on the mixture for photographs, those with a camera's noise made soft; validate on white noise of sigma 25."""
+    """Train on the mixture for photographs, those with a camera's noise made soft, half of those in print grey.
+
+    Validate on white noise of sigma 25.
+    """
 
     def __init__(self, recipe: DenoiseRecipe):
         super().__init__(recipe)
@@ -117,12 +120,17 @@ class PhotoTask(DenoiseTask):
 
     def example(self, clean: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         kinds = photo_kinds(len(clean), generator)
-        is_camera = torch.tensor([kind == "camera" for kind in kinds], device=clean.device).view(-1, 1, 1, 1)
-        clean = torch.where(is_camera, some_soft(clean, self.soft_share, generator), clean)
+        clean = torch.where(is_any(kinds, ("camera",), clean), some_soft(clean, self.soft_share, generator), clean)
+        clean = torch.where(is_any(kinds, PRINTS, clean), some_grey(clean, 0.5, generator), clean)
         return photo_mixture(clean, generator, kinds), clean
 
     def unseen(self, clean: Tensor, generator: Generator) -> Tensor:
         return gaussian(clean, 25 / 255, generator)
+
+
+def is_any(kinds: list[str], wanted: tuple[str, ...], pictures: Tensor) -> Tensor:
+    """Which of the pictures have one of the `wanted` kinds, (B, 1, 1, 1) on their device."""
+    return torch.tensor([kind in wanted for kind in kinds], device=pictures.device).view(-1, 1, 1, 1)
 
 
 def main(recipe: DenoiseRecipe) -> None:
