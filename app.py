@@ -99,11 +99,13 @@ async def add_noise(
     photons: float,
     quality: float,
     radius: float,
+    period: float,
+    colors: float,
     seed: float | None,
     progress: gr.Progress = PROGRESS,
 ) -> Result:
     """Spoil a clean photo on purpose, always in the same way for the same seed; each kind reads its own settings."""
-    settings = NoiseSettings(sigma, percent, photons, int(quality), radius)
+    settings = NoiseSettings(sigma, percent, photons, int(quality), radius, period, int(colors))
     return await run_job(later.job("work.add_noise", photo, kind, settings, int(seed or 0)), request, progress)
 
 

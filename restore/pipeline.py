@@ -174,8 +174,7 @@ def denoise_tensor(
     batch, _, height, width = noisy.shape
     turns = TURNS if self_ensemble else TURNS[:1]
     out = torch.empty_like(noisy) if out is None else out
-    dtype = next(network.parameters()).dtype
-    with _inference(network) as device:
+    with _inference(network) as like:
         for count, turn in enumerate(turns):
             report = _part(progress, count / len(turns), (count + 1) / len(turns))
             size = turn.size(height, width)
@@ -185,8 +184,8 @@ def denoise_tensor(
                 _report(report, done / len(tiles))
                 if done and done % TRIM_EVERY == 0:
                     trim()
-                with fast_precision(device):
-                    seen_there = seen.to(device, dtype).contiguous(memory_format=torch.channels_last)
+                with fast_precision(like.device):
+                    seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
                     estimate = network(seen_there, tile.crop).to(out)
                 answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, strength))
                 mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
@@ -215,11 +214,11 @@ def colorize_tensor(
     out = torch.empty_like(rgb) if out is None else out
     height, width = rgb.shape[2:]
     pieces = list(strips(height, width, STRIP_PIXELS))
-    with _inference(network) as device:
+    with _inference(network) as like:
         _report(progress, 0.0)
-        color = _predict_color(network, rgb, vividness, hints, device)
+        color = _predict_color(network, rgb, vividness, hints, like)
         for done, rows in enumerate(pieces, start=1):
-            lightness, _ = rgb_to_lab(rgb[:, :, rows].to(device, torch.float32))
+            lightness, _ = rgb_to_lab(rgb[:, :, rows].to(like.device, torch.float32))
             out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out)
             _report(progress, done / len(pieces))
     return out
@@ -257,10 +256,9 @@ def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo")
     network = load(Denoiser, model)
     rgb = _mirrored(rgb, LEAST_SIDE)
     rows, columns = (_samples(side) for side in rgb.shape[2:])
-    dtype = next(network.parameters()).dtype
-    with _inference(network) as device:
-        noisy = torch.cat([rgb[:, :, row, column] for row in rows for column in columns]).to(device, dtype)
-        with fast_precision(device):
+    with _inference(network) as like:
+        noisy = torch.cat([rgb[:, :, row, column] for row in rows for column in columns]).to(like)
+        with fast_precision(like.device):
             removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
     return float(removed.float().square().mean().sqrt())
 
@@ -282,15 +280,14 @@ def _samples(side: int) -> list[slice]:
     return [slice(start, start + SAMPLE_SIDE) for start in (0, (side - SAMPLE_SIDE) // 2, side - SAMPLE_SIDE)]
 
 
-def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Sequence[Hint], device: torch.device) -> GuidedColor:
-    """Show the network the picture at its work size, and fit its colour, as fine as it is, to the picture's lightness."""
+def _predict_color(network: Colorizer, rgb: Tensor, vividness: float, hints: Sequence[Hint], like: Tensor) -> GuidedColor:
+    """Show the network, of which `like` is a weight, the picture at its work size, and fit its colour to the full lightness."""
     size = rgb.shape[2], rgb.shape[3]
-    small = _reduce(rgb.float(), working_size(*size, network.work_size, network.stride)).to(device)
+    small = _reduce(rgb.float(), working_size(*size, network.work_size, network.stride)).to(like.device)
     lightness, _ = rgb_to_lab(small)  # (B, 1, h, w)
     hint_map = _hint_map(hints, size, lightness) if hints else None
     coarse = F.avg_pool2d(lightness, network.stride)  # (B, 1, h / stride, w / stride)
-    dtype = next(network.parameters()).dtype
-    prediction = network.predict_both_ways(lightness.to(dtype), None if hint_map is None else hint_map.to(dtype))
+    prediction = network.predict_both_ways(lightness.to(like), None if hint_map is None else hint_map.to(like))
     ab = network.ab_of(prediction[:, :, : coarse.shape[2], : coarse.shape[3]], vividness)
     return GuidedColor(coarse, ab.float(), size)
 
@@ -391,13 +388,13 @@ def _from_pretrained(kind: type[Network], name: str | Path) -> Network:
 
 
 @contextmanager
-def _inference(network: nn.Module) -> Iterator[torch.device]:
-    """Run in evaluation mode, without gradients, and with warm pages; gives the network's device."""
+def _inference(network: nn.Module) -> Iterator[Tensor]:
+    """Run in evaluation mode, without gradients, and with warm pages; gives a weight, which has the device and the precision."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         with warm_pages(), torch.inference_mode():
-            yield next(network.parameters()).device
+            yield next(network.parameters())
     finally:
         for module in training:
             module.training = True

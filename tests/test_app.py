@@ -19,6 +19,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+import torch
 from app_server import serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -27,9 +28,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
-from restore.images import Picture
+from restore.images import Picture, encode_picture
 from web import batch, brush, choices, jobs, server, work
 from web.examples import EXAMPLES
+from web.files import open_photo
 
 ROOT = Path(__file__).parents[1]
 CAR = next(example.path for example in EXAMPLES if example.path.stem == "car")
@@ -76,6 +78,13 @@ def test_every_kind_of_noise_keeps_the_size(client: Client) -> None:
     for kind in work.NOISES:
         _, png, _, _ = client.predict(photo=handle_file(CAR), kind=kind, api_name="/add_noise")
         assert Image.open(png).size == Image.open(CAR).size, kind
+
+
+def test_a_grey_photo_is_printed_in_black_and_one_in_colour_with_three_inks() -> None:
+    photo = open_photo(str(CAR)).rgb
+    in_colour, in_black = work.printed(photo, 4.0), work.printed(photo[:, 1:2].expand(-1, 3, -1, -1), 4.0)
+    assert torch.equal(in_black[:, 0], in_black[:, 2])
+    assert (in_colour - photo).flatten(2).squeeze().corrcoef().triu(1).abs().max() < 0.3
 
 
 def test_denoising_comes_closer_to_the_truth(client: Client) -> None:
@@ -205,10 +214,18 @@ def test_a_bad_zip_costs_a_batch_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     with zipfile.ZipFile(tmp_path / "bombs.zip", "w", zipfile.ZIP_DEFLATED) as bombs:
         bombs.writestr("bomb.png", bytes(batch.MAX_FILE_BYTES + 1))
         bombs.write(tmp_path / "whole.zip", "nested.png")
+        bombs.writestr("strip.png", encode_picture(Image.new("L", (65_501, 1)), ".png"))
     names = ("damaged.zip", "cut.zip", "many.zip", "bombs.zip", "swept.png", "photo.png")
     results = [result for _, result, _ in run_batch(*(tmp_path / name for name in names))]
-    causes = ("does not give it out", "cannot be read", "too many files", "unpacks to more than", "not a picture")
-    causes += ("deleted from the server", "photo.png")
+    causes = (
+        "does not give it out",
+        "cannot be read",
+        "too many files",
+        "unpacks to more than",
+        "not a picture",
+        "65,500 pixels a side",
+    )
+    causes += ("65,500 pixels a side", "deleted from the server", "photo.png")
     assert all(cause in result for cause, result in zip(causes, results, strict=True)), results
 
 

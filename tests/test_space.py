@@ -136,7 +136,7 @@ def test_many_pictures_borrow_a_gpu_for_longer() -> None:
 
 
 def test_a_job_runs_where_the_lent_gpu_is(lent: ModuleType) -> None:
-    job = later.job("work.add_noise", str(ROOT / "examples/dish.png"), "Gaussian", NoiseSettings(25, 1, 30, 50, 1), 3)
+    job = later.job("work.add_noise", str(ROOT / "examples/dish.png"), "Gaussian", NoiseSettings(25, 1, 30, 50, 1, 4, 16), 3)
     reports: list[float] = []
     result = lent.run(job, reports.append)
     assert Path(result.png).is_file()

@@ -13,9 +13,9 @@ from PIL import Image
 
 import restore
 from restore.engine import FAILURES
-from restore.images import ImageError, Picture, image_errors, open_picture, save_picture
-from web.choices import MAX_FILES, MAX_PIXELS, Batch, BatchRow, Report, TooSlowError
-from web.files import new_folder, open_photo
+from restore.images import ImageError, Picture, image_errors, save_picture
+from web.choices import MAX_FILES, Batch, BatchRow, Report, TooSlowError
+from web.files import new_folder, open_photo, open_within_limits
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def _open_member(path: Path, member: zipfile.ZipInfo) -> Picture:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ImageError(f"it unpacks to more than {MAX_FILE_BYTES >> 20} MB")
-    return open_picture(content, max_pixels=MAX_PIXELS)
+    return open_within_limits(content)
 
 
 def _free_name(source: str, suffix: str, taken: set[str]) -> str:

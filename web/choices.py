@@ -36,6 +36,8 @@ NOISES: dict[str, tuple[str, ...]] = {  # the settings that each kind reads
     "Blotches": ("sigma", "radius"),
     "Camera in the dark": ("photons",),
     "JPEG": ("quality",),
+    "Halftone print": ("period",),
+    "Dither": ("colors",),
     "The paper's, CIFAR-10": (),
     "The paper's, ImageNet": (),
 }
@@ -45,6 +47,8 @@ SETTINGS: dict[str, tuple[str, tuple[float, float, float, float]]] = {  # label;
     "photons": ("Photons at white", (5, 1000, 50, 5)),
     "quality": ("JPEG quality", (1, 95, 15, 1)),
     "radius": ("Size of the blotches (pixels)", (0.5, 3, 1, 0.1)),
+    "period": ("From dot to dot (pixels)", (2, 8, 4, 0.5)),
+    "colors": ("Colours that are kept", (2, 256, 16, 1)),
 }
 
 
@@ -57,6 +61,8 @@ class NoiseSettings:
     photons: float  # at white
     quality: int  # of JPEG, 1 to 95
     radius: float  # of a blotch, in pixels
+    period: float  # of a halftone screen, in pixels
+    colors: int  # of a dithered picture, 2 to 256
 
 
 class Score(TypedDict):

@@ -17,7 +17,12 @@ def open_photo(path: str | None, what: str = "photo") -> Picture:
         raise ImageError(f"there is no {what} yet: upload one, or click an example")
     if not Path(path).is_file():
         raise ImageError(f"the {what} was deleted from the server, as all are within the hour: please upload it again")
-    picture = open_picture(path, max_pixels=MAX_PIXELS)
+    return open_within_limits(path, what)
+
+
+def open_within_limits(source: str | bytes, what: str = "photo") -> Picture:
+    """Open a file, or the content of one, no larger than the app's work and its results may be."""
+    picture = open_picture(source, max_pixels=MAX_PIXELS)
     longest = max(picture.rgb.shape)
     if longest > JPEG.max_side:  # every result is offered as JPEG too
         raise ImageError(f"the limit is {JPEG.max_side:,} pixels a side; the {what} has {longest:,}")

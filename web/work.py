@@ -7,13 +7,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Generator, Tensor
 
 import restore
 from restore.color import grey
 from restore.images import Picture, open_picture, save_picture
-from restore.noise import MIXTURES, camera, correlated, gaussian, grey_gaussian, jpeg, poisson, salt_and_pepper, speckle
+from restore.noise import (
+    MIXTURES,
+    camera,
+    correlated,
+    dither,
+    gaussian,
+    grey_gaussian,
+    halftone,
+    jpeg,
+    poisson,
+    salt_and_pepper,
+    speckle,
+)
 from restore.pipeline import Hint, estimate_sigma, is_colourless
 from web.brush import MAX_HINTS, Mark, parse_color
 from web.choices import NoiseSettings, Report, Result, Score
@@ -119,9 +132,17 @@ NOISES: dict[str, Noise] = {
     "Blotches": lambda clean, use, draw: correlated(clean, use.sigma / 255, draw, radius=use.radius, clip=True),
     "Camera in the dark": lambda clean, use, draw: camera(clean, 1 / use.photons, 1 / use.photons, draw, contrast=1.5),
     "JPEG": lambda clean, use, _: jpeg(clean, use.quality),
+    "Halftone print": lambda clean, use, _: printed(clean, use.period),
+    "Dither": lambda clean, use, _: dither(clean, use.colors),
     "The paper's, CIFAR-10": lambda clean, _, draw: MIXTURES["paper-cifar10"](clean, draw),
     "The paper's, ImageNet": lambda clean, _, draw: MIXTURES["paper-imagenet64"](clean, draw),
 }
+
+
+def printed(clean: Tensor, period: float) -> Tensor:
+    """Print with three inks, a grey photo in black, and scan: dots `period` pixels apart."""
+    angles = (45.0, 45.0, 45.0) if torch.equal(clean[:, 0], clean[:, 2]) else (15.0, 75.0, 0.0)
+    return halftone(clean, period, angles, radius=period / 4)
 
 
 def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: Report) -> Result:
