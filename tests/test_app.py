@@ -224,9 +224,10 @@ def test_a_bad_zip_costs_a_batch_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         "unpacks to more than",
         "not a picture",
         "65,500 pixels a side",
+        "deleted from the server",
+        "photo.png",
     )
-    causes += ("65,500 pixels a side", "deleted from the server", "photo.png")
-    assert all(cause in result for cause, result in zip(causes, results, strict=True)), results
+    assert all(cause in result for cause, result in zip(causes, results, strict=True)), "\n".join(results)
 
 
 def test_what_a_batch_has_done_in_time_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
