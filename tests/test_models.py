@@ -233,7 +233,8 @@ def test_hints_and_prediction_share_one_distribution(generator: Generator) -> No
     copy, logits = HintCopy([8]).eval(), torch.randn(1, len(centers), 6, 5, generator=generator)
     hints = torch.zeros(1, 3, 12, 10)
     hints[0, :, 2, 3] = torch.tensor([30.0, -20.0, 1.0])
-    mixture = copy(logits, [torch.randn(1, 8, 3, 5, generator=generator)], hints, centers).exp()
+    looks = copy.look([torch.randn(1, 8, 3, 5, generator=generator)], (6, 5))
+    mixture = copy(logits, looks, hints, centers).exp()
     torch.testing.assert_close(mixture.sum(1), torch.ones(1, 6, 5), atol=1e-4, rtol=0)
 
 
@@ -245,10 +246,32 @@ def test_cells_copy_the_hint_that_is_nearest_among_equals() -> None:
     nn.init.constant_(copy.log_slope, 2.0)
     hints = torch.zeros(1, 3, 4, 16)
     hints[0, :, 1, 1], hints[0, :, 2, 14] = torch.tensor([50.0, 40.0, 1.0]), torch.tensor([-40.0, 30.0, 1.0])
-    mixture = copy(torch.zeros(1, len(centers), 4, 16), [torch.zeros(1, 4, 4, 16)], hints, centers).exp()
+    looks = copy.look([torch.zeros(1, 4, 4, 16)], (4, 16))
+    mixture = copy(torch.zeros(1, len(centers), 4, 16), looks, hints, centers).exp()
     ab = torch.einsum("bqhw,qc->bchw", mixture, centers)[0]
     torch.testing.assert_close(ab[:, :, :7], torch.tensor([50.0, 40.0])[:, None, None].expand(2, 4, 7), atol=1.0, rtol=0)
     torch.testing.assert_close(ab[:, :, 9:], torch.tensor([-40.0, 30.0])[:, None, None].expand(2, 4, 7), atol=1.0, rtol=0)
+
+
+def test_cells_that_are_alike_share_one_colour_and_others_keep_theirs(generator: Generator) -> None:
+    copy = HintCopy([2], channels=2).eval()
+    for linear in (copy.merge[0], copy.query, copy.key):
+        nn.init.zeros_(linear.bias)
+        linear.weight.data = 10 * torch.eye(2)[..., None, None]
+    is_left = torch.arange(8).expand(1, 1, 6, 8) < 4
+    looks = copy.look([torch.cat([is_left, ~is_left], dim=1).float()], (6, 8))
+    logits = torch.randn(1, 5, 6, 8, generator=generator)
+    left, right = copy.share(logits, looks).split(4, dim=3)
+    for shared, own in zip((left, right), logits.log_softmax(1).split(4, dim=3), strict=True):
+        torch.testing.assert_close(shared, own.mean((2, 3), keepdim=True).expand_as(shared))
+
+
+def test_likeness_serves_where_nothing_is_learned_any_more(generator: Generator) -> None:
+    model, lightness = build(Colorizer, COLORIZERS["small"]), 100 * torch.rand(1, 1, 32, 32, generator=generator)
+    raw, shared = model.train().predict(lightness), model.eval().predict(lightness)
+    assert not torch.allclose(raw, shared)
+    knows_none = build(Colorizer, COLORIZERS["bins without hints"])
+    torch.testing.assert_close(knows_none.train().predict(lightness), knows_none.eval().predict(lightness))
 
 
 def test_pooled_hints_are_the_mean_of_the_hints_alone() -> None:

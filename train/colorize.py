@@ -37,7 +37,7 @@ class ColorizeRecipe(Recipe):
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
     mean_weight: float = 1.0  # weight of the squared error of the distribution's mean, beside the cross-entropy of the bins
-    hint_share: float = 0.1  # share of the pictures that get hints; more would keep the colours from being learned without them
+    hint_share: float = 0.1  # share of the pictures with hints: more, and colour is not learned without; 0, and none are taken
     film_share: float = 0.0  # share of the pictures that is seen as on old prints: other film, soft, toned, grainy
     out: str = "runs/colorizer"
 
@@ -119,11 +119,14 @@ def main(recipe: ColorizeRecipe) -> None:
 def build(recipe: ColorizeRecipe) -> Colorizer:
     """The recipe's network with the weights of `init`, or new, with a pretrained backbone where it has one.
 
-    Raises TrainingError where the weights of `init` are another network's.
+    It takes hints if it is to see some, or `init` has. Raises TrainingError where the weights of `init` are another network's.
     """
-    model = Colorizer(**NETWORKS[recipe.network])
+    if recipe.hint_share and not NETWORKS[recipe.network].get("hints", True):
+        raise TrainingError(f"--network {recipe.network} takes no hints: give --hint_share 0")
+    weights = initial(Colorizer, recipe).state_dict() if recipe.init else {}
+    knows_hints = bool(recipe.hint_share) or any(key.startswith("hint_copy.") for key in weights)
+    model = Colorizer(**NETWORKS[recipe.network] | {"hints": knows_hints})
     if recipe.init:
-        weights = initial(Colorizer, recipe).state_dict()
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Lightness in, ab out: a U-Net whose encoder is trained with it or comes from ImageNet, and hints that its cells copy from.
+"""Lightness in, ab out: a U-Net whose encoder is trained with it or comes from ImageNet, and whose cells copy hints and share.
 
 Classes over ab bins are after Zhang et al. (Colorful Image Colorization, 2016), training on random hints after Zhang et al.
 (Real-Time User-Guided Image Colorization, 2017).
@@ -18,7 +18,7 @@ from restore.models.hub import HubModel
 
 AB_SCALE = 110.0  # sRGB reaches from -107.9 to 98.3 in ab
 BIN_SIZE = 10  # Lab units, as in Zhang et al. (2016)
-CONTRAST = 1.72  # that a unit of vividness adds to a colour that is not known at all: nine tenths of the truth's colourfulness
+CONTRAST = 1.85  # that a unit of vividness adds to a colour that is not known at all: nine tenths of the truth's colourfulness
 CAST = 0.8  # of a picture's mean colour is what colours stand out from: the chroma shown is then on average the truth's
 
 
@@ -109,17 +109,24 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         return (self.predict(lightness, hints) + mirrored.flip(-1)) / 2
 
     def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w)."""
+        """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w).
+
+        In evaluation mode cells that are alike share their logits, in a network that takes hints and so knows what is alike.
+        """
         x = pad_to_multiple(lightness, self.size_multiple) / 50 - 1  # (B, 1, H, W) in [-1, 1]
         features = self.encoder(F.pixel_unshuffle(x, self.shuffle))
         decoded = self.decoder(features)
         prediction: Tensor = self.tail(decoded)
+        if self.hint_copy is None:
+            if hints is not None:
+                raise ValueError("this colorizer was built without hints")
+            return prediction
+        looks = self.hint_copy.look([decoded, *features], prediction.shape[-2:])
+        if not self.training:
+            prediction = self.hint_copy.share(prediction, looks)
         if hints is None:
             return prediction
-        if self.hint_copy is None:
-            raise ValueError("this colorizer was built without hints")
-        hints = pad_to_multiple(hints, self.size_multiple)
-        mixture: Tensor = self.hint_copy(prediction, [decoded, *features], hints, self.bin_centers)
+        mixture: Tensor = self.hint_copy(prediction, looks, pad_to_multiple(hints, self.size_multiple), self.bin_centers)
         return mixture
 
     def ab_of(self, prediction: Tensor, vividness: float = 0.0) -> Tensor:

@@ -1,5 +1,6 @@
-"""Colour hints: each cell of a prediction copies the colours of the hints that it is like, or keeps what was predicted."""
+"""Which cells of a prediction are alike: they share what is known of their colours, and copy those of hints."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,13 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HINT_SIGMA = 5.0  # Lab units: how softly a hint's colour falls into the bins, as the truth does in training
+SHARPNESS = 2.0  # of the likeness by which cells share, of that by which they copy: less, and colours become dull
+MAX_BLOCKS = 1024  # that a cell is compared with, whatever the size of the picture
 
 
 class HintCopy(nn.Module):
-    """Attention from every cell of the prediction to the hinted ones, after the pointer networks of Vinyals et al. (2015).
+    """Attention from every cell of the prediction to others, after the pointer networks of Vinyals et al. (2015).
 
-    A cell's distribution over the bins becomes a mixture of the colours of the hints, each by how alike and how near the hinted
-    cell is, and of the cell's own distribution, by a learned score for "none of them". A prediction without hints stays as it is.
+    With hints, a cell's distribution over the bins becomes a mixture of the colours of the hints, each by how alike and how near
+    the hinted cell is, and of the cell's own distribution, by a learned score for "none of them". What this learns of likeness
+    also serves without hints: see `share`.
 
     Args:
         widths: channels of the features that likeness is judged by.
@@ -28,20 +32,35 @@ class HintCopy(nn.Module):
         self.none = nn.Conv2d(channels, 1, 1)
         self.log_slope = nn.Parameter(torch.tensor(-2.0))  # of the score's fall with the distance in cells
 
-    def forward(self, logits: Tensor, features: Sequence[Tensor], hints: Tensor, bin_centers: Tensor) -> Tensor:
-        """Map logits (B, Q, h, w) to the mixture's; features are (B, widths[i], h or less, w or less), bin_centers (Q, 2).
+    def look(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """What likeness is judged by, (B, channels, h, w) of `size`; features are (B, widths[i], h or less, w or less)."""
+        inside = (F.interpolate(merge(x), size, mode="bilinear") for merge, x in zip(self.merge, features, strict=True))
+        return torch.stack(list(inside)).sum(0).relu()
+
+    def share(self, logits: Tensor, looks: Tensor) -> Tensor:
+        """Let cells that are alike, as those of a garment or a wall, have one opinion: the mean of their logits (B, Q, h, w).
+
+        They are looked for among at most a thousand blocks of cells, 2x2 or larger, which give as good colours in less time.
+        """
+        height, width = logits.shape[-2:]
+        block = max(2, math.ceil(math.sqrt(height * width / MAX_BLOCKS)))
+        blocks = F.avg_pool2d(looks, block, ceil_mode=True), F.avg_pool2d(logits.log_softmax(1), block, ceil_mode=True)
+        query, key, odds = (x.flatten(2).transpose(1, 2) for x in (self.query(looks), self.key(blocks[0]), blocks[1]))
+        shared = F.scaled_dot_product_attention(query, key, odds, scale=SHARPNESS / query.shape[2] ** 0.5)
+        return shared.transpose(1, 2).reshape(logits.shape)
+
+    def forward(self, logits: Tensor, looks: Tensor, hints: Tensor, bin_centers: Tensor) -> Tensor:
+        """Map logits (B, Q, h, w) to the mixture's; `looks` is from `look`, bin_centers (Q, 2).
 
         `hints` (B, 3, H, W) are as Colorizer takes them.
         """
         size = logits.shape[-2:]
-        inside = (F.interpolate(merge(x), size, mode="bilinear") for merge, x in zip(self.merge, features, strict=True))
-        merged = torch.stack(list(inside)).sum(0).relu()
         ab, known = pool_hints(hints, size)
         hinted = known.any(1)  # pictures
         cells = known[hinted].any(0)  # that hold a hint in any of them
-        query, key = (linear(merged)[hinted].flatten(2).transpose(1, 2) for linear in (self.query, self.key))
-        none = self.none(merged)[hinted].flatten(2).transpose(1, 2)  # (B, h * w, 1)
-        position = positions(size).to(merged)
+        query, key = (linear(looks)[hinted].flatten(2).transpose(1, 2) for linear in (self.query, self.key))
+        none = self.none(looks)[hinted].flatten(2).transpose(1, 2)  # (B, h * w, 1)
+        position = positions(size).to(looks)
 
         alike = query @ key[:, cells].transpose(1, 2) / query.shape[2] ** 0.5  # (B, h * w, M)
         score = alike - self.log_slope.exp() * torch.cdist(position, position[cells])
