@@ -32,7 +32,7 @@ NAME_TAB = """() => {
     history.replaceState(null, "", address);
 }"""
 SHOW_RESULT = """() => {
-    const result = [...document.querySelectorAll(".result")].find((box) => box.checkVisibility());
+    const result = [...document.querySelectorAll(".result")].find((box) => box.offsetParent);
     const top = result.getBoundingClientRect().top;
     const calm = matchMedia("(prefers-reduced-motion)").matches;
     if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "instant" : "smooth"});
@@ -124,7 +124,7 @@ async def compare_methods(
 
 async def run_batch(request: gr.Request, photos: list[str], task: str, suffix: str, progress: gr.Progress = PROGRESS) -> Batch:
     """Restore, denoise or colorize many photos, or a ZIP of them, into one ZIP; files that fail are named."""
-    return await run_job(later.job("batch.run_batch", photos or [], task.lower(), suffix), request, progress)
+    return await run_job(later.job("batch.run_batch", photos or [], str(task).lower(), suffix), request, progress)
 
 
 async def plot_curve(

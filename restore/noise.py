@@ -89,16 +89,20 @@ def halftone(clean: Tensor, period: float, angles: Sequence[float] = (15.0, 75.0
     """
     tones = _dots(*torch.meshgrid(*2 * [(torch.arange(64) + 0.5) / 64], indexing="ij")).flatten().sort().values.to(clean)
     tones[0], tones[-1] = -3, 3  # black and white have no dots
-    heights = tones[(clean.clamp(0, 1) * (len(tones) - 1)).round().long()]  # as high a share of the dots' grid is black
-    strips = [_inked(strip, period, angles, STRIP * index) for index, strip in enumerate(torch.split(heights, STRIP, dim=2))]
-    return _smoothed(torch.cat(strips, dim=2), radius)
+    printed = torch.empty_like(clean)
+    for top in range(0, clean.shape[2], STRIP):
+        rows = slice(top, top + STRIP)
+        printed[:, :, rows] = _inked(clean[:, :, rows], tones, period, angles, top)
+    return _smoothed(printed, radius)
 
 
-def _inked(heights: Tensor, period: float, angles: Sequence[float], top: int) -> Tensor:
-    """White where a grid of dots is lower than `heights` (B, 3, H, W), which begins `top` pixels below the grid's corner.
+def _inked(clean: Tensor, tones: Tensor, period: float, angles: Sequence[float], top: int) -> Tensor:
+    """A strip (B, 3, H, W) that begins `top` pixels below the corner of the grid of dots, white where the grid is low.
 
-    A pixel is the mean of nine samples, as a sensor would see it.
+    It is as low as one of `tones`, of which as large a share lies below as the strip is light. A pixel is the mean of nine
+    samples, as a sensor would see it.
     """
+    heights = tones[(clean.clamp(0, 1) * (len(tones) - 1)).round().long()]
     rows, columns = (torch.arange(3 * side, device=heights.device) for side in heights.shape[-2:])
     rows, columns = (rows[:, None] + 3 * top + 0.5) / (3 * period), (columns + 0.5) / (3 * period)
     turns = [(math.cos(angle), math.sin(angle)) for angle in map(math.radians, angles)]
@@ -158,7 +162,8 @@ def camera(
     noise = _apply_matrix(demosaic(mosaic(noise)) * gains, matrix)
     lightness = _apply_matrix(noise, noise.new_tensor(_SRGB_TO_XYZ[1:2]))
     color = _smoothed(noise - lightness, color_smoothing)
-    lightness = lightness.lerp(_smoothed(lightness, smoothing), 1 - detail * _texture(clean))
+    if smoothing:
+        lightness = lightness.lerp(_smoothed(lightness, smoothing), 1 - detail * _texture(clean))
     noisy = tone(linear_to_srgb((linear + lightness + color).clamp(0, 1)), contrast, pivot)
     return noisy if quality is None else jpeg(noisy, quality, subsampling)
 

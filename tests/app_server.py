@@ -8,11 +8,11 @@ import socket
 import tempfile
 from collections.abc import Iterator
 
-os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")  # before gradio is imported
+TEMPORARY = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")  # before gradio is imported
 
 import app
 
-atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -20,7 +21,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from app_server import serve
+from app_server import TEMPORARY, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
@@ -29,7 +30,7 @@ from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
 from restore.images import Picture, encode_picture
-from web import batch, brush, choices, jobs, server, work
+from web import batch, brush, choices, compare, jobs, server, work
 from web.examples import EXAMPLES
 from web.files import open_photo
 
@@ -239,11 +240,21 @@ def test_what_a_batch_has_done_in_time_comes_back(monkeypatch: pytest.MonkeyPatc
         if fraction > 0.5:
             raise choices.TooSlowError(600)
 
+    opened: list[str] = []
+    monkeypatch.setattr(batch, "open_photo", lambda path: opened.append(path) or open_photo(path))
     monkeypatch.setitem(batch.TASKS, "denoise", slow)
-    archive, rows = batch.run_batch([str(CAR)] * 4, "denoise", ".png", report)
-    assert [row[1] for row in rows] == ["car.png", "car-2.png", "car-3.png", "Not done: the limit is 10 minutes"]
+    archive, rows = batch.run_batch([str(CAR)] * 5, "denoise", ".png", report)
+    late = "Not done: the limit is 10 minutes"
+    assert [row[1] for row in rows] == ["car.png", "car-2.png", "car-3.png", late, late]
+    assert len(opened) == 4  # the last is not even read
     with zipfile.ZipFile(str(archive)) as file:
         assert file.namelist() == ["car.png", "car-2.png", "car-3.png"]
+
+
+@pytest.mark.parametrize(("task", "suffix"), [("none", ".png"), ("denoise", ".exe")])
+def test_a_batch_of_what_it_cannot_do_does_not_begin(task: str, suffix: str) -> None:
+    with pytest.raises(ValueError, match=r"a batch does restore, denoise, colorize and writes \.png or \.jpg"):
+        batch.run_batch([str(CAR)], task, suffix, pytest.fail)
 
 
 def test_a_photo_of_a_batch_that_breaks_something_costs_no_other(
@@ -294,6 +305,27 @@ def test_a_colour_lands_where_the_brush_was(size: tuple[int, int], tmp_path: Pat
     assert all(0 <= full - 1 - at <= full / shown for at, full, shown in zip(hints[1], size, base.shown, strict=False))
     with Image.open(brush.draw_marks(base, hints)) as drawn:
         assert all(drawn.getpixel(corner) == (255, 0, 0) for corner in corners)
+
+
+@pytest.mark.parametrize("hints", [7, [[1, 2]], [[1, 2, "rgba(1e400, 0, 0, 1)"]], [[1, 2, None]]])
+def test_hints_that_are_none_are_told(hints: Any) -> None:
+    with pytest.raises(ValueError, match=r'a hint is \[x, y, "#rrggbb"\]'):
+        work.colorize_photo(str(CAR), choices.COLORIZER, 1.0, hints, lambda _: None)
+
+
+def test_a_kind_of_noise_that_is_none_is_told() -> None:
+    with pytest.raises(ValueError, match=r"the kinds of noise are Gaussian, .*; Rain is none"):
+        work.add_noise(str(CAR), "Rain", choices.NoiseSettings(25, 1, 50, 50, 1, 4, 16), 0, lambda _: None)
+
+
+@pytest.mark.parametrize(("size", "shrunk"), [((4, 6000), (1, 512)), ((1024, 512), (512, 256)), ((300, 512), (300, 512))])
+def test_photos_of_any_shape_are_shrunk_for_the_gallery(size: tuple[int, int], shrunk: tuple[int, int]) -> None:
+    assert compare._shrunk(torch.rand(1, 3, *size)).shape[2:] == shrunk
+
+
+def test_only_a_folder_of_our_own_is_swept() -> None:
+    assert server.FOLDER.parent == Path(TEMPORARY)
+    assert os.environ["GRADIO_TEMP_DIR"] == str(server.FOLDER)
 
 
 def test_the_brush_tells_its_limits(tmp_path: Path) -> None:
@@ -442,6 +474,7 @@ def test_mcp_clients_get_a_picture_from_an_upload(address: str) -> None:
     assert not answer.isError
     assert "PSNR" not in str(answer.content)  # the clean original is not known
     assert "Noise level, estimated" in str(answer.content)
+    assert {part.type for part in answer.content} == {"text"}  # gradio would encode a large picture while all others wait
     for elsewhere in ("http://127.0.0.1:9/a.png", "data:image/png;base64,AAAA"):
         refusal = httpx.post(
             f"{address}/gradio_api/mcp/", json={"params": {"name": "denoise", "arguments": {"photo": elsewhere}}}

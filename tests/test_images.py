@@ -316,6 +316,13 @@ def test_lossless_formats_lose_nothing(mode: str, tmp_path: Path) -> None:
         assert np.array_equal(pixels(there_and_back((tmp_path / name).read_bytes())), pixels(source))
 
 
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3), np.uint8), torch.zeros(1, 3, 4, 4), None])
+def test_what_is_no_image_is_named(pixels: Any, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=f"expected a PIL image, as denoise gives, not {type(pixels).__name__}"):
+        save_picture(pixels, tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "phrase"), [("a.xyz", "suffix"), ("a", "suffix"), ("no/folder/a.png", "No such file"), ("wide.webp", "16,383")]
 )

@@ -24,6 +24,7 @@ MAX_LIST_BYTES = 1 << 18  # of a ZIP's list of its files, of which a million wou
 MAX_STEM_BYTES = 120  # of a result's name
 ZIP_STARTS = (b"PK\3\4", b"PK\5\6")  # of one with files, and of one without
 
+SUFFIXES = (".png", ".jpg")
 TASKS: dict[str, Callable[..., Image.Image]] = {
     "restore": restore.restore,
     "denoise": restore.denoise,
@@ -32,10 +33,12 @@ TASKS: dict[str, Callable[..., Image.Image]] = {
 
 
 def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch:
-    """Do `task` to every photo, in the order given, and pack the results as files of `suffix` (".png" or ".jpg").
+    """Do `task` to every photo, in the order given, and pack the results as files of `suffix`, one of SUFFIXES.
 
     Where the time is up, the ZIP has what was done by then.
     """
+    if task not in TASKS or suffix not in SUFFIXES:
+        raise ImageError(f"a batch does {', '.join(TASKS)} and writes {' or '.join(SUFFIXES)}, not {task} and {suffix}")
     sources = list(islice(_sources(paths), MAX_FILES + 1))
     if not 1 <= len(sources) <= MAX_FILES:
         raise ImageError(f"choose 1 to {MAX_FILES} photos, or a ZIP with as many")
@@ -60,7 +63,8 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
                 rows.append((name, f"Failed: {error}", None))
                 continue
             except TooSlowError as error:  # what is done is the visitor's
-                rows.append((name, f"Not done: the limit is {error.limit}", None))
+                late = f"Not done: the limit is {error.limit}"
+                rows.append((name, late, None))
                 continue
             except FAILURES:
                 logger.exception("a photo of a batch failed")

@@ -17,6 +17,7 @@ URLS = "(pair) => [pair && pair[0] && pair[1] ? pair.map((file) => file.url) : n
 ON_LOAD = f"""
 const SCALE = {SCALE}, STEP = {STEP};
 const spot = {{x: 0.5, y: 0.5}};
+let last = {{clientX: 0, clientY: 0}};
 const move = (right, down) => {{
     const image = element.querySelector(".closer img");
     if (!image) return;
@@ -36,8 +37,11 @@ element.addEventListener("keydown", (event) => {{
 element.addEventListener("pointerdown", (event) => {{
     const pane = event.target.closest(".closer figure > div");
     if (pane) pane.setPointerCapture(event.pointerId);
+    last = event;
 }});
 element.addEventListener("pointermove", (event) => {{
-    if (event.buttons && event.target.closest(".closer figure > div")) move(-event.movementX, -event.movementY);
+    if (!event.buttons || !event.target.closest(".closer figure > div")) return;
+    move(last.clientX - event.clientX, last.clientY - event.clientY);  // not movementX, which older iPhones do not have
+    last = event;
 }});
 """

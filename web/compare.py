@@ -106,7 +106,8 @@ def _noisy(truth: Tensor, sigma: float, seed: int) -> Tensor:
 
 def _shrunk(photo: Tensor) -> Tensor:
     scale = MAX_SIDE / max(photo.shape[-2:])
-    return photo if scale >= 1 else interpolate(photo, scale_factor=scale, mode="bicubic", antialias=True).clamp(0, 1)
+    size = [max(1, round(scale * side)) for side in photo.shape[-2:]]
+    return photo if scale >= 1 else interpolate(photo, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _eight_bit(image: Image.Image) -> Tensor:

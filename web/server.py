@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from web import examples
 
 USER = getattr(os, "getuid", int)()  # whose folder it is where users share one for temporary files; Windows has one for each
-FOLDER = Path(os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / f"photo-restorer-{USER}")))
-"""Everything that visitors send or receive lies here; set before gradio is imported, which reads it then."""
+TEMPORARY = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())  # a process of ours finds the folder itself there
+FOLDER = TEMPORARY if TEMPORARY.name == f"photo-restorer-{USER}" else TEMPORARY / f"photo-restorer-{USER}"
+"""Everything that visitors send or receive lies here, and nothing else, since it is swept."""
+os.environ["GRADIO_TEMP_DIR"] = str(FOLDER)  # before gradio is imported, which reads it then
 
 MAX_UPLOAD_BYTES = 100 << 20  # of one request with files
 MAX_BODY_BYTES = 1 << 20  # of any other request: clicks and sliders

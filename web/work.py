@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 import restore
 from restore.color import grey
-from restore.images import Picture, open_picture, save_picture
+from restore.images import ImageError, Picture, open_picture, save_picture
 from restore.noise import (
     MIXTURES,
     camera,
@@ -89,11 +89,13 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | 
 
 def _parse_hints(marks: list[Mark]) -> list[Hint]:
     """Turn [x, y, "#rrggbb"] from the page into hints as the library takes them."""
-    if len(marks) > MAX_HINTS:
-        raise ValueError(f"{MAX_HINTS} hints are the most that a photo takes, not {len(marks)}")
     try:
+        if len(marks) > MAX_HINTS:
+            raise ImageError(f"{MAX_HINTS} hints are the most that a photo takes, not {len(marks)}")
         return [(x, y, parse_color(color)) for x, y, color in marks]
-    except (ValueError, TypeError, AttributeError) as error:
+    except ImageError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(marks)[:60]}') from error
 
 
@@ -147,6 +149,8 @@ def printed(clean: Tensor, period: float) -> Tensor:
 
 def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: Report) -> Result:
     """Spoil a clean photo on purpose; the same seed gives the same noise."""
+    if kind not in NOISES:
+        raise ValueError(f"the kinds of noise are {', '.join(NOISES)}; {kind} is none")
     picture = open_photo(path)
     start = time.monotonic()
     noisy = NOISES[kind](picture.rgb, settings, Generator().manual_seed(seed))
