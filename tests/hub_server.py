@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import struct
 import threading
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from huggingface_hub import ModelCard
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,6 +27,7 @@ from starlette.routing import Route
 
 LARGE = (".safetensors", ".parquet", ".bin")  # go to LFS or Xet
 OWNER, WRITER, READER = "tester", "hf_writer", "hf_reader"  # the one user, and tokens
+DATASET_ID = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
 ENTRY_MISSING, REPO_MISSING, REVISION_MISSING = "EntryNotFound", "RepoNotFound", "RevisionNotFound"
 
 
@@ -252,8 +255,12 @@ class Hub:
         headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expiry)}
         return JSONResponse({"casUrl": url, "accessToken": token, "exp": expiry}, headers=headers)
 
-    async def validate_card(self, request: Request) -> Response:  # noqa: ARG002  # a route's
-        return JSONResponse({"errors": [], "warnings": []})
+    async def validate_card(self, request: Request) -> Response:
+        """As strict as the Hub with the names of data sets."""
+        card = (await request.json())["content"]
+        names = ModelCard(card).data.to_dict().get("datasets", [])
+        errors = [{"message": f'"datasets" with value "{name}" is not valid'} for name in names if not DATASET_ID.fullmatch(name)]
+        return JSONResponse({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     def app(self) -> Starlette:
         repository, file = "/api/{kind}/{owner}/{name}", "{owner}/{name}/resolve/{revision}/{path:path}"

@@ -127,6 +127,12 @@ def test_a_run_resumed_with_another_global_batch_says_so(tmp_path: Path, capsys:
     assert "had 3 pictures a step until step 3, now 12" in capsys.readouterr().out
 
 
+def test_epochs_of_another_global_batch_are_not_gone_on_with(tmp_path: Path) -> None:
+    train(tmp_path, steps=2)
+    with pytest.raises(TrainingError, match=r"had 3 pictures a step, now 12.* to make it 3 again, or give --steps"):
+        train(tmp_path, steps=0, epochs=5, resume=True, accumulate=4)
+
+
 def test_a_finished_run_resumes_to_nothing(undisturbed: Path) -> None:
     before = state(undisturbed)
     train(undisturbed, resume=True)

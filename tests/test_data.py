@@ -20,6 +20,7 @@ from small_training import SIDE, picture, png, split, train, write_folder
 from torch import Tensor
 
 from train.data import (
+    VALIDATION_SIDE,
     Batch,
     DataError,
     KeySampler,
@@ -31,6 +32,8 @@ from train.data import (
     open_splits,
     open_streams,
     tally,
+    to_float,
+    validation_picture,
 )
 from train.denoise import DenoiseRecipe
 
@@ -195,6 +198,16 @@ def test_a_stream_is_shared_out_without_repeats(processes: int, workers: int, sh
     assert max(counts.values()) <= 2
 
 
+@pytest.mark.parametrize(("files", "read"), [(5, {5}), (17, {8, 9})])
+def test_processes_share_out_the_files_of_a_stream_that_has_many(files: int, read: set[int], tmp_path: Path) -> None:
+    """Else each of them would fetch all of a large data set from the Hub, as with few files each has to."""
+    folder = write_parquet(tmp_path, [flat(number) for number in range(170)], shards=files)
+    write_parquet(folder, [flat(170)], name="validation")
+    for rank in range(2):
+        seen = numbers(list(stream(folder).batches(range(rank, 40, 2), 4)))  # 80 pictures, less than an epoch of either
+        assert len({number % files for number in seen}) in read
+
+
 def test_a_stream_shows_every_picture_and_counts_the_skipped(shards: Path) -> None:
     batches = list(stream(shards).batches(range(61), 4))  # two epochs of 122
     assert set(numbers(batches)) == set(range(1, 121))
@@ -261,6 +274,13 @@ def test_validation_takes_the_same_pictures_from_all_over_the_split(tmp_path: Pa
     assert len(set(first)) == 20
     in_the_first_half = set(first) & {flat(number) for number in range(50)}
     assert 4 <= len(in_the_first_half) <= 16
+
+
+def test_of_a_large_validation_picture_the_middle_is_taken() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (VALIDATION_SIDE + 101, 30, 3), dtype=np.uint8)
+    records = split([in_format("PNG", PILImage.fromarray(large))])
+    middle = validation_picture(records, 0, View(patch=8))
+    assert torch.equal(middle, to_float([torch.from_numpy(large[50 : 50 + VALIDATION_SIDE]).permute(2, 0, 1)]))
 
 
 def test_a_run_can_keep_to_the_first_pictures(tmp_path: Path) -> None:

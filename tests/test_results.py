@@ -15,7 +15,16 @@ from benchmarks.quality import beside_known
 from restore.color import grey
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
-from train.evaluate import cbsd68_table, colour_table, identifier, real_noise_pairs, split_batches, with_peers
+from train.evaluate import (
+    PRINTS,
+    cbsd68_table,
+    colour_table,
+    identifier,
+    prints_table,
+    real_noise_pairs,
+    split_batches,
+    with_peers,
+)
 
 
 def test_the_readme_shows_the_measured_tables() -> None:
@@ -139,3 +148,14 @@ def test_methods_are_scored_on_what_they_are_told(tmp_path: Path) -> None:
     assert noisy[0] == 100
     assert noisy[1:] == pytest.approx([24.6, 20.2, 14.2], abs=0.6)  # -20 log10(sigma / 255)
     assert ruined == sorted(ruined)
+
+
+def test_prints_are_scored_against_what_was_printed(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24), (200, 100, 50)).save(tmp_path / "a.png")
+    truth = {"noisy": lambda noisy, _: noisy, "mean": lambda noisy, _: noisy.mean((2, 3), keepdim=True).expand_as(noisy)}
+    table = prints_table(truth, tmp_path)
+    (_, *printed), (_, *averaged) = table.rows
+    assert len(table.columns) == 1 + len(PRINTS)
+    assert min(averaged) > 28  # dots keep a tone in the mean
+    assert sorted(printed)[2] < 25
+    assert max(printed) == 100  # one colour is among its own sixteen

@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
+from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from small_training import RECIPE, SIDE, TINY, StoppedError, train, write_folder
@@ -86,6 +87,15 @@ def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
     task = colorize.ColorizeTask(recipe, model)
     task.loss(model, torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0)), Generator().manual_seed(0)).backward()
     assert not [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+
+
+def test_a_colorizer_that_is_to_see_no_hints_takes_none(tmp_path: Path) -> None:
+    recipe = colorize.ColorizeRecipe(network="small", hint_share=0.0)
+    colorize.build(recipe).save_pretrained(tmp_path)
+    assert colorize.build(dataclasses.replace(recipe, init=str(tmp_path))).hint_copy is None
+    assert colorize.build(dataclasses.replace(recipe, hint_share=0.1)).hint_copy is not None
+    with pytest.raises(TrainingError, match="--network paper takes no hints: give --hint_share 0"):
+        colorize.build(dataclasses.replace(recipe, network="paper", hint_share=0.1))
 
 
 @pytest.mark.parametrize("side", [32, 33, 50])
@@ -366,6 +376,18 @@ def test_a_card_tells_the_runs_that_led_to_its_start(tmp_path: Path) -> None:
     places = [card.index(steps) for steps in ("3,000 steps", "1,000 steps", "2,000 steps")]
     assert places == sorted(places)
     assert card.count("accelerate launch train/denoise.py") == 3
+
+
+@pytest.mark.parametrize("dataset", ["photos/", "data/photos", "./photos"])
+def test_a_card_takes_no_folder_for_a_data_set_of_the_hub(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(dataset).mkdir(parents=True)
+    model = Denoiser(widths=(8,), depths=(1,))
+    model.save_pretrained("final")
+    save_card(Path("final"), "denoiser", Training.of(denoise.DenoiseRecipe(dataset=dataset), model, 1, {"psnr": 30.0}, []))
+    data = ModelCard.load("final/README.md").data
+    assert data.get("datasets") is None
+    assert data.eval_results[0].dataset_type == "photos"
 
 
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ python -m train.card    # write the bundled weights' cards again, after `evaluat
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,7 +108,7 @@ class Training:
 
     @classmethod
     def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float], before: list[str]) -> Self:
-        dataset, validated = portable(recipe.dataset), recipe.validation_pictures
+        dataset, validated = dataset_name(recipe.dataset), recipe.validation_pictures
         noise = getattr(recipe, "noise", "")
         return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, noise, before)
 
@@ -147,6 +148,12 @@ def recorded(name: str) -> Training | None:
     return Training.read(folder) if name and (folder / TRAINING).is_file() else None
 
 
+def dataset_name(dataset: str) -> str:
+    """A Hub id as it is; of a local folder, whose path may be a stranger's id on the Hub, the name alone."""
+    folder = Path(dataset)
+    return folder.resolve().name if folder.is_dir() or folder.is_absolute() else dataset
+
+
 def portable(value: str) -> str:
     """A flag's value as it means something elsewhere: paths relative to here, or without the folders that led to them."""
     path = Path(value)
@@ -177,7 +184,7 @@ def model_card(folder: Path, name: str) -> ModelCard:
         library_name="pytorch",
         pipeline_tag="image-to-image",
         tags=[kind["tag"], "pytorch_model_hub_mixin", "model_hub_mixin"],
-        datasets=[training.dataset] if training.dataset.count("/") == 1 else None,
+        datasets=[training.dataset] if re.fullmatch(r"[\w.-]+/[\w.-]+", training.dataset) else None,
         model_name=name,
         eval_results=eval_results(tables) or None,
     )

@@ -28,8 +28,10 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # (H, W, 3)
 Record = Mapping[str, bytes | str | None] | None  # of an Image(decode=False) column: "bytes", or "path" of a file or URL
 Item = tuple[Tensor, dict[str, str]]  # a picture, uint8 (3, H, W), and the ones skipped on the way to it, with the reasons
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
+VALIDATION_SIDE = 512  # pixels of a validation picture, so that photographs of any size fit the memory and the log
 HELD_OUT = 0.05  # share of a data set without a validation split
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
+FILES_EACH = 8  # of a stream from which on processes share out files; of fewer, unless they divide evenly, each reads all
 SHUFFLED = 2_000  # pictures of a stream that are held to draw from
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 # No other of Pillow's readers: the one of EPS runs a program.
@@ -313,7 +315,8 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
     def batches(self, wanted: range, batch_size: int, workers: int = 0) -> Iterator[Batch]:
         """Some of the batches that are numbered through all processes: one process's, so each is `wanted.step` from the next."""
         world, self.rank, done = wanted.step, wanted.start % wanted.step, wanted.start // wanted.step
-        self.split = split_dataset_by_node(self.split, self.rank, world)
+        are_many = self.split.num_shards >= FILES_EACH * world
+        self.split = split_dataset_by_node(self.split, self.rank, world, "shards" if are_many else "auto")
         workers = min(workers, self.split.num_shards)  # a worker without a shard would have nothing to read
         rounds, ahead = divmod(done, max(1, workers))  # workers take turns, one batch each
         self.first = rounds * batch_size
@@ -336,8 +339,11 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
 
 
 def validation_picture(records: Any, index: int, view: View) -> Tensor:
-    """A whole picture of `records`, (1, 3, H, W) in [0, 1]. Raises DataError for one that cannot be used."""
+    """A picture of `records`, of a large one the middle, (1, 3, H, W) in [0, 1]. Raises DataError for one that cannot be used."""
     picture = dataclasses.replace(view, patch=0).open(records[index]["image"])
+    for axis in (0, 1):
+        spare = max(0, picture.shape[axis] - VALIDATION_SIDE)
+        picture = picture.take(range(spare // 2, picture.shape[axis] - spare + spare // 2), axis)
     return to_float([torch.tensor(picture).permute(2, 0, 1)])
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from kornia.filters import gaussian_blur2d
 from torch import Generator, Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python train/evaluate.py` puts only train/ on the path
@@ -24,7 +25,7 @@ from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 from restore.models.hub import SAFETENSORS, WEIGHTS, checksum
-from restore.noise import gaussian, paper_mixture
+from restore.noise import dither, gaussian, halftone, paper_mixture
 from restore.pipeline import colorize_tensor
 from train import results
 from train.data import DataError, decode, open_splits, to_float
@@ -36,6 +37,12 @@ HINT_COUNTS = (0, 1, 5, 20, 100)
 REAL_NOISE = {"real_noise": ("nam-2016", "Nam et al., 2016"), "polyu": ("polyu", "Xu et al., 2018")}  # identifier, source
 NOISY_AND_CLEAN = {"_noisy": "_clean", "_real": "_mean"}
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
+PRINTS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {  # clean to how it is printed, and to what should come of that
+    "halftone": lambda clean: (halftone(clean, 4.0, radius=1.0), clean),
+    "halftone in black": lambda clean: (halftone(grey(clean), 4.0, (45, 45, 45), radius=1.0), grey(clean)),
+    "dither of 16 colours": lambda clean: (dither(clean, 16), clean),
+    "dither of one bit": lambda clean: (dither(grey(clean)), grey(clean)),
+}
 Method = Callable[[Tensor, float], Tensor]  # noisy (B, 3, H, W) in [0, 1] and sigma on that scale, to an estimate
 Pairs = Iterator[tuple[Tensor, Tensor, float]]  # noisy, clean, sigma
 Paint = Callable[[Tensor, float], Tensor]  # (B, 3, H, W) in [0, 1] and a vividness, to the same lightness in other colours
@@ -132,6 +139,14 @@ def cbsd68_table(methods: Mapping[str, Method], folder: Path) -> Table:
     return Table("cbsd68", "denoiser-photo", "cbsd68", "CBSD68, white Gaussian noise, mean per image", columns, rows)
 
 
+def prints_table(methods: Mapping[str, Method], folder: Path) -> Table:
+    """CBSD68 in print: dots four pixels apart, as a scanner sees them, and dither."""
+    by_print = [score(methods, printed_pairs(folder, change)) for change in PRINTS.values()]
+    rows: tuple[Row, ...] = tuple((method, *(errors[method].per_image() for errors in by_print)) for method in methods)
+    columns = ("method", *(f"PSNR, {name}" for name in PRINTS))
+    return Table("prints", "denoiser-photo", "cbsd68", "CBSD68 in print, mean per image", columns, rows)
+
+
 def score(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, Errors]:
     """The errors of each method's output, rounded to 8 bits; what is named "noisy" is compared as it is."""
     errors = {method: Errors() for method in methods}
@@ -145,6 +160,12 @@ def score(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, Errors]:
 def gaussian_pairs(folder: Path, sigma: float) -> Pairs:
     generator = Generator().manual_seed(0)
     return ((gaussian(clean, sigma, generator), clean, sigma) for clean in folder_pictures(folder))
+
+
+def printed_pairs(folder: Path, change: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Pairs:
+    for picture in folder_pictures(folder):
+        printed, clean = change(picture)
+        yield printed, clean, mse(printed, clean).sqrt().item()
 
 
 def paper_pairs(dataset: str, fraction: float, limit: int) -> Pairs:
@@ -303,6 +324,10 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
     peers = results.read(results.PEERS)
     for table in denoising_tables(options, ours):
         yield with_peers(table, peers)
+    if options.cbsd68:
+        noisy, network = ours("denoiser-photo").items()
+        blur: tuple[str, Method] = ("Gaussian blur, 1.5 pixels", lambda printed, _: gaussian_blur2d(printed, 11, (1.5, 1.5)))
+        yield prints_table(dict([noisy, blur, network]), options.cbsd68)
     yield from colour_tables(options)
 
 
@@ -311,7 +336,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", help="Hub id or folder")
     parser.add_argument("--imagenet64", help="Hub id or folder")
-    parser.add_argument("--cbsd68", type=Path, help="folder; of white noise, and of colour at full size")
+    parser.add_argument("--cbsd68", type=Path, help="folder; of white noise, of prints, and of colour at full size")
     parser.add_argument("--real-noise", type=Path, help="folder of Nam et al.: NAME_noisy.png and NAME_clean.png")
     parser.add_argument("--polyu", type=Path, help="folder of Xu et al., CroppedImages: NAME_real.JPG and NAME_mean.JPG")
     parser.add_argument("--limit", type=int, default=10_000, help="pictures of a data set")

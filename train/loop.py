@@ -173,6 +173,11 @@ class Run:
             raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
         before, now = numbers.get("pictures_a_step"), self._pictures_a_step()
         if before not in (None, now):
+            if not self.recipe.steps:
+                raise CheckpointError(
+                    f"{self.folder} had {before} pictures a step, now {now}, so that its epochs have other steps: "
+                    f"choose --batch_size and --accumulate to make it {before} again, or give --steps"
+                )
             self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
         if (optimizer := numbers["recipe"]["optimizer"]) != self.recipe.optimizer:
             raise CheckpointError(f"{self.folder} holds a run of --optimizer {optimizer}, not {self.recipe.optimizer}")

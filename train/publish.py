@@ -10,7 +10,7 @@ from pathlib import Path
 
 from httpx2 import HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from restore.models.hub import CONFIG, SAFETENSORS, WEIGHTS, bundled
 from train.card import CARD, TRAINING, model_card
@@ -67,7 +67,7 @@ def _one_line(repo_id: str, remedy: str = "") -> Iterator[None]:
         yield
     except LocalTokenNotFoundError as error:
         raise PublishError(f"cannot publish {repo_id}: {REASONS[HTTPStatus.UNAUTHORIZED]}{remedy}") from error
-    except (HTTPError, HFValidationError, OSError, RuntimeError) as error:  # RuntimeError: the Xet client's
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:  # a bad id or card is the third, the Xet client's the second
         reason = REASONS.get(error.response.status_code) if isinstance(error, HfHubHTTPError) else None
         cause = reason or f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise PublishError(f"cannot publish {repo_id}: {cause}{remedy}") from error
