@@ -372,6 +372,23 @@ def test_the_shipped_denoiser_does_not_mind_where_a_mosaic_begins(photos: Tensor
     assert max(found) - min(found) < 0.5
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        noise.dither,
+        partial(noise.halftone, period=4.0, radius=1.0),
+        partial(noise.halftone, period=3.0, angles=(45, 45, 45), radius=0.5),
+    ],
+)
+def test_the_shipped_denoiser_takes_dots_for_tones(change: Callable[[Tensor], Tensor], photos: Tensor) -> None:
+    for clean in (photos, photos.mean(1, keepdim=True).expand_as(photos)):
+        printed = change(clean)
+        with torch.inference_mode():
+            estimate = Denoiser.from_pretrained("denoiser-photo")(printed).clamp(0, 1)
+        assert (estimate.mean((1, 2, 3)) - clean.mean((1, 2, 3))).abs().max() < 0.02
+        assert (psnr(estimate, clean) - psnr(printed, clean)).min() > 3
+
+
 def test_the_kinds_have_their_shares(generator: Generator) -> None:
     kinds = noise.photo_kinds(4000, generator)
     assert kinds.count("camera") / 4000 == pytest.approx(0.28, abs=0.03)  # four standard deviations
