@@ -38,6 +38,17 @@ SHOW_RESULT = """() => {
     if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "instant" : "smooth"});
 }"""  # on a phone the result is below the button, out of sight, and gradio's scroll_to_output works in its own frames only
 SHOW_TOP = "() => scrollTo({top: 0})"
+KEEP_CLICKS = """() => document.addEventListener("click", (event) => {
+    const canvas = event.target.closest("#canvas button")?.querySelector("img");
+    if (!canvas || canvas.naturalWidth) return;
+    event.stopImmediatePropagation();
+    const before = canvas.getBoundingClientRect();
+    canvas.addEventListener("load", () => {
+        const {left, top} = canvas.getBoundingClientRect();
+        const place = {clientX: event.clientX - before.left + left, clientY: event.clientY - before.top + top};
+        canvas.dispatchEvent(new MouseEvent("click", {bubbles: true, ...place}));
+    }, {once: true});
+}, true)"""  # gradio drops a click on a picture that is loading, as the brush's canvas is after every dot
 STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value}}
 <button type="button" data-index="{{@index}}" aria-label="Example: {{this.title}}" title="{{this.title}}">
 <img src="{{this.src}}" alt="" width="80" height="80"></button>{{/each}}</div>"""
@@ -619,6 +630,7 @@ def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
             with tab("About", "about"):
                 build_about()
         page.load(None, js=OPEN_TAB)
+        page.load(None, js=KEEP_CLICKS)
         page.unload(stop_jobs)
     page.queue(max_size=queue_size, default_concurrency_limit=1, api_open=False)
     return page

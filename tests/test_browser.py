@@ -15,7 +15,7 @@ import pillow_heif
 import pytest
 from app_server import serve
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
 from web import brush, closer, jobs, work
 from web.examples import EXAMPLES
@@ -230,8 +230,14 @@ def test_every_click_of_the_brush_counts_and_what_goes_wrong_is_told(context: Br
     opened(page).get_by_role("button", name="Colour brush").click()
     canvas = page.locator("#canvas img")
     expect(canvas).to_be_visible(timeout=SECONDS)
-    for x, y in PLACES:
+    held: list[Route] = []
+    page.route("**/canvas.png", lambda picture: held.append(picture))
+    for x, y in PLACES:  # the second and third while the picture with the first is on its way
         canvas.click(position={"x": x, "y": y})
+        page.wait_for_function("document.querySelector('#canvas img').naturalWidth === 0")
+    page.route("**/canvas.png", lambda picture: picture.continue_())
+    for picture in held:
+        picture.continue_()
     wait_until(lambda: red_spots(page) == [True] * 3)
     opened(page).get_by_text("Undo", exact=True).click()
     opened(page).get_by_text("Undo", exact=True).click()
