@@ -37,6 +37,11 @@ def grey(rgb: Tensor) -> Tensor:
     return lab_to_rgb(lightness, torch.zeros_like(ab))
 
 
+def is_neutral(rgb: Tensor) -> bool:
+    """Whether the channels of (B, 3, H, W) are equal, so that there is no colour at all."""
+    return torch.equal(rgb[:, 0], rgb[:, 1]) and torch.equal(rgb[:, 0], rgb[:, 2])
+
+
 GAMUT_TOLERANCE = 1e-3  # a quarter of an 8-bit level
 _BISECTIONS = 8  # leaves chroma within 1/256 of the most that fits
 

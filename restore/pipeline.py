@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 from torch import Tensor, nn
 
-from restore.color import lab_to_rgb, rgb_to_lab
+from restore.color import is_neutral, lab_to_rgb, rgb_to_lab
 from restore.guided import GuidedColor
 from restore.images import Picture, open_picture
 from restore.memory import trim, warm_pages
@@ -143,7 +143,7 @@ def _denoised(
     rgb: Tensor, free: bool, model: Denoiser | str | Path, strength: float, self_ensemble: bool, progress: Progress | None
 ) -> Tensor:
     """Denoise, in place if `rgb` is free; a picture whose three channels are equal keeps them so."""
-    neutral = torch.equal(rgb[:, 0], rgb[:, 1]) and torch.equal(rgb[:, 0], rgb[:, 2])
+    neutral = is_neutral(rgb)  # asked now, since `out` may overwrite it
     clean = denoise_tensor(rgb, model, strength, self_ensemble, progress, out=rgb if free and not self_ensemble else None)
     if neutral:
         _, _, height, width = clean.shape

@@ -6,7 +6,7 @@ import torch
 from skimage.color import rgb2lab
 from torch import Generator, Tensor
 
-from restore.color import grey, lab_to_rgb, rgb_to_lab
+from restore.color import grey, is_neutral, lab_to_rgb, rgb_to_lab
 
 
 def cube(levels: int) -> Tensor:
@@ -37,6 +37,15 @@ def test_grey_is_grey_and_keeps_lightness(photos: Tensor) -> None:
     assert (result - result.mean(1, keepdim=True)).abs().max() < 1e-4
     assert torch.allclose(rgb_to_lab(result)[0], rgb_to_lab(photos)[0], rtol=0, atol=0.01)
     assert torch.allclose(grey(result), result, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_neutral_has_no_channel_that_differs(photos: Tensor, channel: int) -> None:
+    assert not is_neutral(photos)
+    neutral = photos[:, :1].repeat(1, 3, 1, 1)
+    assert is_neutral(neutral)
+    neutral[-1, channel, -1, -1] += 1 / 255
+    assert not is_neutral(neutral)
 
 
 def test_a_colour_outside_srgb_keeps_lightness_and_hue(generator: Generator) -> None:

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Generator, Tensor
 
 import restore
-from restore.color import grey
+from restore.color import grey, is_neutral
 from restore.images import ImageError, Picture, open_picture, save_picture
 from restore.noise import (
     MIXTURES,
@@ -89,12 +88,10 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | 
 
 def _parse_hints(marks: list[Mark]) -> list[Hint]:
     """Turn [x, y, "#rrggbb"] from the page into hints as the library takes them."""
+    if isinstance(marks, list) and len(marks) > MAX_HINTS:
+        raise ImageError(f"{MAX_HINTS} hints are the most that a photo takes, not {len(marks)}")
     try:
-        if len(marks) > MAX_HINTS:
-            raise ImageError(f"{MAX_HINTS} hints are the most that a photo takes, not {len(marks)}")
         return [(x, y, parse_color(color)) for x, y, color in marks]
-    except ImageError:
-        raise
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f'a hint is [x, y, "#rrggbb"], not as here: {str(marks)[:60]}') from error
 
@@ -143,7 +140,7 @@ NOISES: dict[str, Noise] = {
 
 def printed(clean: Tensor, period: float) -> Tensor:
     """Print with three inks, a grey photo in black, and scan: dots `period` pixels apart."""
-    angles = (45.0, 45.0, 45.0) if torch.equal(clean[:, 0], clean[:, 2]) else (15.0, 75.0, 0.0)
+    angles = (45.0, 45.0, 45.0) if is_neutral(clean) else (15.0, 75.0, 0.0)
     return halftone(clean, period, angles, radius=period / 4)
 
 
