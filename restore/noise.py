@@ -18,8 +18,6 @@ from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
 from PIL import Image
 from torch import Generator, Tensor
 
-from restore.color import is_neutral
-
 Level = float | Tensor
 Degrade = Callable[[Tensor, Generator | None], Tensor]
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of colour in a JPEG
@@ -249,7 +247,7 @@ def photo_mixture(clean: Tensor, generator: Generator | None = None, kinds: Sequ
     kinds = kinds or photo_kinds(len(clean), generator)
     noisy = []
     for kind, picture in zip(kinds, clean, strict=True):
-        on_film = kind not in PRINTS and is_neutral(picture[None]) and _between(0, 1, generator) < 0.5
+        on_film = kind not in PRINTS and _is_grey(picture) and _between(0, 1, generator) < 0.5
         degrade = _random_grey if on_film else _PHOTO_KINDS[kind][0]
         noisy.append(_as_part(degrade, picture[None], generator))
     return torch.cat(noisy)
@@ -269,6 +267,10 @@ def photo_kinds(count: int, generator: Generator | None = None) -> list[str]:
     weights = weights.to("cpu" if generator is None else generator.device)
     names = list(_PHOTO_KINDS)
     return [names[pick] for pick in weights.multinomial(count, replacement=True, generator=generator).tolist()]
+
+
+def _is_grey(picture: Tensor) -> bool:
+    return bool((picture == picture[:1]).all())
 
 
 def _random_gaussian(clean: Tensor, generator: Generator | None) -> Tensor:
@@ -307,7 +309,7 @@ def _random_grey(clean: Tensor, generator: Generator | None) -> Tensor:
 def _random_halftone(clean: Tensor, generator: Generator | None) -> Tensor:
     """A scanned print in black, on white or tinted paper, or in colour."""
     period, turn = _between(2, 7, generator), _between(0, 90, generator)
-    apart = (0.0, 60.0, -15.0) if not is_neutral(clean) and _between(0, 1, generator) < 0.5 else (0.0, 0.0, 0.0)
+    apart = (0.0, 60.0, -15.0) if not _is_grey(clean[0]) and _between(0, 1, generator) < 0.5 else (0.0, 0.0, 0.0)
     radius = period * _between(0.1, 0.35, generator)
     printed = halftone(clean, period, [turn + angle for angle in apart], radius=radius)
     return _scanned(gaussian(printed, _between(0, 8 / 255, generator), generator, clip=True), generator)

@@ -24,7 +24,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.images": "restore.files",
     "restore.color": "",
     "restore.guided": "",
-    "restore.noise": "restore.color",
+    "restore.noise": "",
     "restore.metrics": "restore.color",
     "restore.memory": "",
     "restore.precision": "",
