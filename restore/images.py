@@ -133,6 +133,8 @@ class Picture:
         if self.alpha:
             image.putalpha(self.alpha)
         image.info = {key: value for key, value in self.info.items() if not (colorized and key == "icc_profile")}
+        if mode in ("I", "F"):
+            image.info[LEVELS] = self.levels
         return image
 
 
@@ -231,8 +233,10 @@ UPRIGHT = {  # EXIF orientation to what undoes it
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations whose width is the upright picture's height
 
 
+LEVELS = "levels"  # in the info of a result of mode I or F: its black and white, whatever values it has come to
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF; the first is odd in a preview
 
 
@@ -349,19 +353,12 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
     raw_mode = _raw_mode(image)
     _check_planes(image, raw_mode)
     levels = _stored_levels(image)
-    image.load()
-    _check_size(image.size, max_pixels)  # a HEIC may turn out larger than its header says
+    upright, info = _turn_upright(image, _tolerating(notes, "the EXIF data is broken and was left out"), keep_gps=True)
+    _check_size(upright.size, max_pixels)  # a HEIC may turn out larger than its header says
 
-    exif, orientation = b"", 1
-    with _tolerating(notes, "the EXIF data is broken and was left out"):
-        tags = image.getexif()  # only now: a PNG would decode here, and a TIFF has just turned itself upright
-        orientation = tags.get(ExifTags.Base.Orientation, 1)
-        exif = _portable_exif(tags, keep_gps=True)
-
-    upright = _upright(image, orientation)
     if raw_mode == "LA;16B":  # Pillow expands this grey to RGBA
         upright = upright.convert("LA")
-    pixels = _plain(upright)
+    pixels = _plain(_with_stored_transparency(upright, raw_mode))
     pixels = pixels.copy() if pixels is image else pixels
     if re.search(";16[BLN]", raw_mode) and not _is_deep(pixels.mode):
         notes.append("16 bits a channel were read as 8")
@@ -373,7 +370,6 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
     icc = image.info.get("icc_profile")
     if icc and _is_deep(pixels.mode):
         notes.append("the colour profile of 16-bit grey was kept, but not used")
-    info = _present(exif=exif, dpi=_resolution(image))
     return Decoded(pixels, levels or _range(pixels), icc if isinstance(icc, bytes) else b"", info, notes)
 
 
@@ -390,6 +386,20 @@ def _check_planes(image: Image.Image, raw_mode: str) -> None:
     bits = getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, (8,))
     if raw_mode == "R" and max(bits) > 8:
         raise ImageError(f"the planes of this uncompressed {max(bits)}-bit TIFF cannot be read: save it interleaved")
+
+
+def _with_stored_transparency(image: Image.Image, raw_mode: str) -> Image.Image:
+    """Bring the transparent level or colour of a PNG to 8 bits, as Pillow has brought its pixels."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and raw_mode in ("L;2", "L;4"):
+        clear *= 85 if raw_mode == "L;2" else 17
+    elif isinstance(clear, tuple) and raw_mode == "RGB;16B":
+        clear = tuple(level >> 8 for level in clear)
+    else:
+        return image
+    copy = image.copy()
+    copy.info["transparency"] = clear
+    return copy
 
 
 def _present(**items: Any) -> dict[str, Any]:
@@ -423,12 +433,13 @@ def _stored_levels(image: Image.Image) -> tuple[float, float] | None:
     return (white, 0.0) if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else (0.0, white)
 
 
-def _resolution(image: Image.Image) -> tuple[float, float] | None:
-    """Dots an inch, kept because a scan's size on paper depends on it; None unless sane."""
+def _resolution(image: Image.Image, orientation: int) -> tuple[float, float] | None:
+    """Dots an inch across and down the upright picture, kept because a scan's size on paper depends on it; None unless sane."""
     dpi = image.info.get("dpi")
     if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(10 <= value <= 65535 for value in dpi):
         return None
-    return float(dpi[0]), float(dpi[1])
+    across, down = dpi if orientation not in ON_THEIR_SIDE else dpi[::-1]
+    return float(across), float(down)
 
 
 def _is_grey(mode: str) -> bool:
@@ -439,9 +450,20 @@ def _is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo an EXIF orientation; the image itself where there is none."""
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def _turn_upright(
+    image: Image.Image, tolerating: contextlib.AbstractContextManager[None], *, keep_gps: bool
+) -> tuple[Image.Image, dict[str, Any]]:
+    """Read the pixels and undo their EXIF orientation; beside them the metadata that stay true, "exif" and "dpi"."""
+    orientation = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation, 1)
+    image.load()  # a TIFF turns itself upright, and has no orientation from then on
+    exif, still = b"", 1
+    with tolerating:
+        tags = image.getexif()  # only now: a PNG would decode here
+        still = tags.get(ExifTags.Base.Orientation, 1)
+        orientation = still if still in UPRIGHT else orientation
+        exif = _portable_exif(tags, orientation, keep_gps=keep_gps)
+    upright = image.transpose(UPRIGHT[still]) if still in UPRIGHT else image
+    return upright, _present(exif=exif, dpi=_resolution(image, orientation))
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -459,12 +481,15 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _range(pixels: Image.Image) -> tuple[float, float]:
     """The values that mean black and white, for pixels of a mode from `_plain`.
 
-    Float and 32-bit grey has no fixed range: it spans from 0 to 1 and to 255, or as far as the values go.
+    Float and 32-bit grey has no fixed range: it spans from 0 to 1 and to 255, or as far as the values go. A result has that of
+    the picture that it comes from, though the brightest values may have been noise.
     """
     if pixels.mode not in ("I", "F"):
         return (0.0, 65535.0) if _is_deep(pixels.mode) else (0.0, 255.0)
+    given = pixels.info.get(LEVELS)
+    black, white = given if isinstance(given, tuple) else (0.0, 1.0 if pixels.mode == "F" else 255.0)
     low, high = (float(value) for value in pixels.getextrema())  # type: ignore[arg-type]  # one band, so two numbers
-    return min(0.0, low), max(1.0 if pixels.mode == "F" else 255.0, high)
+    return min(black, low), max(white, high)
 
 
 def _picture(decoded: Decoded) -> Picture:
@@ -616,14 +641,35 @@ STALE_EXIF_TAGS = {
 }
 
 
-def _portable_exif(exif: Image.Exif, *, keep_gps: bool) -> bytes:
+TURNED_EXIF_TAGS = {  # what becomes of the two when a picture is turned from its side
+    ExifTags.Base.XResolution: ExifTags.Base.YResolution,
+    ExifTags.Base.YResolution: ExifTags.Base.XResolution,
+}
+
+
+class StoredText(str):
+    """Text of EXIF data, which Pillow reads a byte a letter, so written back; Pillow itself writes ? for all beyond ASCII."""
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:  # noqa: ARG002 - Pillow asks for ASCII
+        try:
+            return str.encode(self, "latin-1")
+        except UnicodeEncodeError:  # not read, but set by a program
+            return str.encode(self, "utf-8")
+
+
+def _as_stored(value: Any) -> Any:
+    return StoredText(value) if isinstance(value, str) else value
+
+
+def _portable_exif(exif: Image.Exif, orientation: int, *, keep_gps: bool) -> bytes:
     """The EXIF data that stay true of an upright result: no orientation, thumbnail or maker notes."""
     kept = Image.Exif()
+    turned = TURNED_EXIF_TAGS if orientation in ON_THEIR_SIDE else {}
     for tag in EXIF_TAGS:
         if tag in exif:
-            kept[tag] = exif[tag]
+            kept[turned.get(tag, tag)] = _as_stored(exif[tag])
     for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if keep_gps else (ExifTags.IFD.Exif,):
-        tags = {tag: value for tag, value in exif.get_ifd(block).items() if tag not in STALE_EXIF_TAGS}
+        tags = {tag: _as_stored(value) for tag, value in exif.get_ifd(block).items() if tag not in STALE_EXIF_TAGS}
         if tags:
             kept[block] = tags
     return kept.tobytes() if len(kept) else b""
@@ -641,22 +687,14 @@ class Writer:
 
     def write(self, image: Image.Image, file: IO[bytes], keep_gps: bool) -> None:
         """Write the pixels upright, in a mode that the format holds, with the metadata that stay true and with no other."""
-        orientation = 1
-        exif = b""
-        with contextlib.suppress(Exception):  # broken EXIF data are left out
-            tags = image.getexif()
-            orientation = tags.get(ExifTags.Base.Orientation, 1)
-            exif = _portable_exif(tags, keep_gps=keep_gps)
-        upright = _upright(image, orientation)
+        upright, info = _turn_upright(image, contextlib.suppress(Exception), keep_gps=keep_gps)  # broken EXIF data are left out
         fitted = _fit(upright, self.modes)
         same_colors = self.holds_profile and _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
         if not same_colors:
             fitted = _fit(_in_srgb(upright), self.modes)
-        metadata = _present(
-            icc_profile=image.info.get("icc_profile") if same_colors else None,
-            exif=exif if len(exif) <= MAX_EXIF_BYTES else b"",
-            dpi=_resolution(image),
-        )
+        if len(info.get("exif", b"")) > MAX_EXIF_BYTES:
+            del info["exif"]
+        metadata = info | _present(icc_profile=image.info.get("icc_profile") if same_colors else None)
         fitted.info = {}  # some writers take comments, XMP with a place, or transparency from there
         self.save(fitted, file, **metadata)
 
@@ -700,6 +738,15 @@ def _save_heic(image: Image.Image, file: IO[bytes], **metadata: Any) -> None:
     pillow_heif.from_pillow(image).save(file, quality=90)
 
 
+def _save_tiff(image: Image.Image, file: IO[bytes], exif: bytes = b"", **metadata: Any) -> None:
+    """Uncompressed, since Pillow writes EXIF data into no other TIFF."""
+    tags = Image.Exif()
+    tags.load(exif)
+    for block in (tags, tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)):
+        block.update({tag: _as_stored(value) for tag, value in block.items() if isinstance(value, str)})
+    image.save(file, "TIFF", compression="raw", exif=tags, **metadata)
+
+
 def _saver(name: str, **options: Any) -> Callable[..., None]:
     return partial(Image.Image.save, format=name, **options)
 
@@ -708,8 +755,7 @@ JPEG = Writer("JPEG", _saver("JPEG", quality=95, subsampling="4:4:4"), ("L", "RG
 # A level at which photographs are as small as at the usual 6, within 5 %, in half to a third of the time.
 PNG = Writer("PNG", _saver("PNG", compress_level=4), ("L", "LA", "RGB", "RGBA", "I;16"), MAX_SIDE)
 WEBP = Writer("WebP", _saver("WEBP", quality=95), ("RGB", "RGBA"), 16_383)
-# Uncompressed, since Pillow writes EXIF data into no other TIFF.
-TIFF = Writer("TIFF", _saver("TIFF", compression="raw"), ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"), MAX_SIDE)
+TIFF = Writer("TIFF", _save_tiff, ("L", "LA", "RGB", "RGBA", "I;16", "I", "F"), MAX_SIDE)
 AVIF = Writer("AVIF", _saver("AVIF", quality=90), ("RGB", "RGBA"), MAX_SIDE)
 HEIC = Writer("HEIC", _save_heic, ("L", "LA", "RGB", "RGBA"), 16_384)
 BMP = Writer("BMP", _saver("BMP"), ("L", "RGB"), MAX_SIDE, holds_profile=False)

@@ -116,7 +116,8 @@ def cmyk_profile() -> bytes:
 
 def exif(**tags: Any) -> Image.Exif:
     """EXIF data by tag name."""
-    numbers = {"orientation": 0x0112, "model": 0x0110, "artist": 0x013B, "gps": 0x8825, "camera": 0x8769}
+    numbers = {"model": 0x0110, "orientation": 0x0112, "across": 0x011A, "down": 0x011B, "artist": 0x013B, "gps": 0x8825}
+    numbers |= {"camera": 0x8769, "copyright": 0x8298}
     data = Image.Exif()
     for name, value in tags.items():
         data[numbers[name]] = value

@@ -14,6 +14,7 @@ import torch
 from corpus import (
     EITHER,
     RESTORES,
+    chunk,
     cmyk_profile,
     corpus,
     deep,
@@ -22,13 +23,14 @@ from corpus import (
     exif,
     grey_profile,
     photo,
+    png,
     samples,
     tiff,
 )
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from restore import images
-from restore.images import WRITERS, ImageError, Picture, open_picture, save_picture
+from restore.images import WRITERS, ImageError, Picture, StoredText, encode_picture, open_picture, save_picture
 
 
 def there_and_back(source: bytes | Image.Image) -> Image.Image:
@@ -94,6 +96,26 @@ def test_float_grey_keeps_its_range(low: float, high: float) -> None:
     np.testing.assert_allclose(np.asarray(result), values, atol=(high - low) * 1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_the_brightness_of_float_grey_is_not_that_of_its_brightest_pixel(kind: type) -> None:
+    values = np.full((36, 48), 500, kind)
+    values[0, 0] = 1000  # as noise is
+    picture = open_picture(encode(Image.fromarray(values), "TIFF"))
+    result = picture.to_pil(picture.rgb.clamp(max=0.6))
+    assert open_picture(result).rgb.mean() == pytest.approx(0.5, abs=1e-3)
+    assert open_picture(encode_picture(result, ".png")).rgb.mean() == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("bits", "color", "row", "clear"),
+    [(2, 0, b"\x1b", [3]), (4, 0, b"\x01\x2f", [15]), (16, 2, bytes(range(24)), [0x1213, 0x1415, 0x1617])],
+)
+def test_what_is_transparent_in_a_png_of_any_depth_stays_so(bits: int, color: int, row: bytes, clear: list[int]) -> None:
+    source = png(4, 1, bits, color, b"\0" + row, chunk(b"tRNS", b"".join(level.to_bytes(2) for level in clear)))
+    alpha = there_and_back(source).getchannel("A")
+    assert np.array_equal(np.asarray(alpha), [[255, 255, 255, 0]])
+
+
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "HSV", "RGBX", "PA", "RGBa", "La"])
 def test_other_modes_come_back_as_pillow_converts_them(mode: str) -> None:
     source = (
@@ -143,8 +165,19 @@ def test_orientation_is_applied_as_pillow_does(value: int, kind: str) -> None:
     assert ExifTags.Base.Orientation not in result.getexif()
 
 
-def test_an_image_that_lies_on_its_side_is_saved_upright(tmp_path: Path) -> None:
-    source = Image.open(io.BytesIO(encode(photo(), "PNG", exif=exif(orientation=6))))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("value", [1, 3, 6])
+def test_dots_an_inch_turn_with_the_picture(value: int, kind: str) -> None:
+    source = encode(photo(), kind, exif=exif(orientation=value, across=200, down=100), dpi=(200, 100))
+    for result in (there_and_back(source), there_and_back(encode_picture(Image.open(io.BytesIO(source)), ".jpg"))):
+        across, down = (100, 200) if value == 6 else (200, 100)
+        assert result.info["dpi"] == pytest.approx((across, down), abs=0.1)
+        assert [result.getexif()[tag] for tag in (0x011A, 0x011B)] == [across, down]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_an_image_that_lies_on_its_side_is_saved_upright(kind: str, tmp_path: Path) -> None:
+    source = Image.open(io.BytesIO(encode(photo(), kind, exif=exif(orientation=6))))
     save_picture(source, tmp_path / "upright.png")
     assert np.array_equal(pixels(Image.open(tmp_path / "upright.png")), pixels(photo().transpose(Image.Transpose.ROTATE_270)))
 
@@ -289,6 +322,16 @@ def test_exif_stays_and_the_place_goes(suffix: str, keep_gps: bool, tmp_path: Pa
     assert 0x927C not in tags.get_ifd(ExifTags.IFD.Exif)
     assert bool(tags.get_ifd(ExifTags.IFD.GPSInfo)) == keep_gps
     assert saved.rgb.shape == picture.rgb.shape
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic"])
+def test_text_in_exif_comes_back_to_the_byte(suffix: str) -> None:
+    utf8, latin1 = "\N{COPYRIGHT SIGN} Caf\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), b"Caf\xe9 1:1.4"
+    text, lens = (StoredText(stored.decode("latin-1")) for stored in (utf8, latin1))
+    source = encode(photo(), "JPEG", exif=exif(copyright=text, camera={0xA434: lens}))
+    for stored in (source, encode_picture(there_and_back(source), suffix)):
+        assert utf8 in stored
+        assert latin1 in stored
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
