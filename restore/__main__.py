@@ -57,7 +57,7 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
     if not options.input or options.output.startswith("hf://"):
         raise UsageError("give pictures and a place for them on this machine, or --dataset")
     output = Path(options.output)
-    jobs = plan(options.input, output)
+    jobs = plan(options.input, output, share.index)
     todo = left_to_do(share.of(jobs), output, options.overwrite)
     if len(jobs) > 1:
         _one_thread()
@@ -68,16 +68,17 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
 
 
 def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) -> int:
-    from restore.dataset import RowTask, Source, open_store, restore_dataset  # here, since it takes as long to load as all else
+    from restore import dataset  # here, since it takes as long to load as all else
 
     if options.input or options.overwrite:
         raise UsageError("--dataset goes without other pictures, and does nothing again: remove its files for that")
-    source, store = Source.open(options.dataset, options.split), open_store(options.output)
+    dataset.check_apart(options.dataset, options.output)
+    source, store = dataset.Source.open(options.dataset, options.split), dataset.open_store(options.output)
     _one_thread()
     if processes > 1:
         start_server([*options.imports, "restore.dataset"])
-    task = RowTask(*_settings(options))
-    return restore_dataset(source, store, task, share=share, processes=processes)
+    task = dataset.RowTask(*_settings(options))
+    return dataset.restore_dataset(source, store, task, share=share, processes=processes)
 
 
 def _settings(options: argparse.Namespace) -> tuple[Work, int, bool]:

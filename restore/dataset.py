@@ -8,6 +8,7 @@ whichever processes made them.
 
 import contextlib
 import itertools
+import os
 import re
 import tempfile
 import time
@@ -145,6 +146,16 @@ def open_store(output: str) -> Store:
     if output.startswith("hf://"):
         raise DataError(f"{output}: a data set on the Hub is {ON_THE_HUB}USER/NAME")
     return Folder(Path(output))
+
+
+def check_apart(dataset: str, output: str) -> None:
+    """Raise DataError where the results would lie in the data set, which the next run would read with them."""
+    if output.startswith(ON_THE_HUB):
+        within = output.removeprefix(ON_THE_HUB) == dataset
+    else:
+        within = Path(dataset).is_dir() and Path(os.path.realpath(output)).is_relative_to(os.path.realpath(dataset))
+    if within:
+        raise DataError(f"{output} lies in the data set {dataset}, which would be read with the results: choose another place")
 
 
 # What comes in

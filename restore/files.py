@@ -33,14 +33,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Remove what killed processes have left of writing these files, which nobody may be writing now."""
+    """Remove what killed processes have left of writing these files, which nobody may be writing now; as far as it can be."""
     marks: dict[Path, set[str]] = defaultdict(set)
     for path in paths:
         marks[path.parent].add(_mark(path))
     for folder, own in marks.items():
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if (match := _TEMPORARY.fullmatch(entry.name)) and match[1] in own:
-                entry.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is no such folder yet, or it is locked
+            for entry in folder.iterdir():
+                if (match := _TEMPORARY.fullmatch(entry.name)) and match[1] in own:
+                    entry.unlink(missing_ok=True)
 
 
 def _mark(path: Path) -> str:

@@ -51,7 +51,7 @@ class FileTask(Task[Job, None]):
         save_picture(image, item.target, keep_gps=self.keep_gps)
 
 
-def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
+def plan(inputs: Sequence[Path], output: Path, share: int = 0) -> list[Job]:
     """Pair every picture with its result.
 
     One file may go to a file, which has a suffix. All else goes into the folder `output`: a single folder with its tree, several
@@ -60,7 +60,7 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
 
     Raises:
         UsageError: An input holds no picture, two results have one name, or something would take the place of a file that is not
-            ours: a result that of an input, or the list of failures that of another's.
+            ours: a result that of an input, or the list of failures, which `share` names, that of another's.
     """
     if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and (output.suffix or output.is_file()):
         jobs = [Job(inputs[0], output)]
@@ -68,12 +68,13 @@ def plan(inputs: Sequence[Path], output: Path) -> list[Job]:
             raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
     else:
         jobs = [job for path in inputs for job in _jobs(path, output, alone=len(inputs) == 1)]
-    if _is_foreign(output / REPORT):
-        raise UsageError(f"{output / REPORT}: this file is not a list of failures, and one would take its place")
-    sources = {job.source.resolve() for job in jobs}
+    report = _report(output, share)
+    if _is_foreign(report):
+        raise UsageError(f"{report}: this file is not a list of failures, and one would take its place")
+    sources = {os.path.realpath(job.source) for job in jobs}  # not Path.resolve, which raises where links run in circles
     targets: dict[Path, Path] = {}
     for job in jobs:
-        if job.target.resolve() in sources:
+        if os.path.realpath(job.target) in sources:
             raise UsageError(f"{job.target}: the result would take the place of an input")
         if job.target in targets:
             raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
@@ -85,19 +86,19 @@ def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
     """The jobs of an input: a file's, or a folder's, which keeps its tree below the output and its name if it is not `alone`."""
     if not path.is_dir():
         return [Job(path, output / _writable(Path(path.name)))]
-    root = path if alone else path.parent
+    place = output if alone else output / Path(os.path.abspath(path)).name  # that of ".." too
     locked: list[OSError] = []
     files = _pictures_below(path, output, locked.append)
     if not files and not locked:
         raise UsageError(f"{path}: the folder holds no picture")
-    jobs = [Job(file, output / _writable(file.relative_to(root))) for file in files]
+    jobs = [Job(file, place / _writable(file.relative_to(path))) for file in files]
     folders = ((Path(error.filename), str(error.strerror)) for error in locked)
-    return jobs + [Job(folder, output / folder.relative_to(root), cause) for folder, cause in folders]
+    return jobs + [Job(folder, place / folder.relative_to(path), cause) for folder, cause in folders]
 
 
 def _pictures_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> list[Path]:
     """The files of a folder that are named like pictures, without hidden ones, and those of an output that lies within."""
-    here, results = folder.resolve(), output.resolve()
+    here, results = (Path(os.path.realpath(place)) for place in (folder, output))
     files = []
     for parent, folders, names in os.walk(folder, onerror=onerror):
         folders[:] = [name for name in folders if not name.startswith(".")]  # what is taken out is not walked

@@ -187,7 +187,7 @@ def denoise_tensor(
                 with fast_precision(like.device):
                     seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
                     estimate = network(seen_there, tile.crop).to(out)
-                answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, strength))
+                answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, float(strength)))
                 mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
                 mean.lerp_(answer, 1 / (count + 1)) if count else mean.copy_(answer)
     _report(progress, 1.0)
@@ -331,10 +331,10 @@ def _check_pictures(rgb: Tensor) -> None:
 
 
 def _checked_hints(hints: Iterable[Hint] | None, rgb: Tensor) -> list[Hint]:
-    """The hints as a list, none for None. Raises ValueError where one is no hint, or lies outside the picture."""
+    """The hints as a list of floats, none for None. Raises ValueError where one is no hint, or lies outside the picture."""
     height, width = rgb.shape[2:]
-    hints = [] if hints is None else list(hints)
-    for hint in hints:
+    checked: list[Hint] = []
+    for hint in [] if hints is None else hints:
         try:
             x, y, (red, green, blue) = hint
         except (TypeError, ValueError):
@@ -345,7 +345,8 @@ def _checked_hints(hints: Iterable[Hint] | None, rgb: Tensor) -> list[Hint]:
             raise ValueError(f"the hint at x = {x}, y = {y} lies outside the picture of {width} x {height} pixels")
         if not all(0 <= value <= 255 for value in (red, green, blue)):
             raise ValueError(f"the colour of a hint is three numbers from 0 to 255, not {(red, green, blue)!r}")
-    return hints
+        checked.append((float(x), float(y), (float(red), float(green), float(blue))))  # 8-bit integers would overflow
+    return checked
 
 
 def _check_range(name: str, value: float, largest: float) -> None:

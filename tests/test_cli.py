@@ -146,6 +146,19 @@ def test_several_inputs_keep_their_names(run: Run) -> None:
     assert files_below("out") == {"a.png", "more/c.png", "more/deep/d.gif.png"}
 
 
+def test_a_folder_above_gives_its_own_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("album/more/deep")
+    assert run("denoise", "..", "../../a.png", ".", "-o", "out") == 0
+    assert files_below("out") == {"a.png", "more/c.png", "more/deep/d.gif.png", "deep/d.gif.png"}
+
+
+def test_a_link_in_a_circle_fails_alone(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("loop.png").symlink_to("loop.png")
+    assert run("denoise", "loop.png", "album/a.png", "-o", "out") == 1
+    assert "error: loop.png: " in capfd.readouterr().err
+    assert files_below("out") == {"a.png", "failures.csv"}
+
+
 def test_an_output_within_the_input_is_not_read_again(run: Run) -> None:
     assert run("denoise", "album", "-o", "album/out") == 0
     done = files_below("album")
@@ -220,6 +233,18 @@ def test_a_name_of_several_lines_costs_one(run: Run, capfd: pytest.CaptureFixtur
     Path("two\nlines\x1b.png").touch()
     assert run("denoise", "two\nlines\x1b.png", "-o", "out.png") == 2
     assert capfd.readouterr().err == "error: two lines .png: the file is empty\n"
+
+
+def test_a_list_that_is_not_ours_is_left_by_every_process(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    Path("mine").mkdir()
+    Path("mine/failures-1.csv").write_text("of the heart\n")
+    assert run("denoise", "album", "-o", "mine") == 2
+    assert "mine/failures-1.csv: this file is not a list of failures" in capfd.readouterr().err
+    assert files_below("mine") == {"failures-1.csv"}
 
 
 @pytest.mark.parametrize(

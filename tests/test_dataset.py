@@ -135,6 +135,16 @@ def test_another_place_on_the_hub_is_refused() -> None:
         dataset.open_store("hf://USER/RESTORED")
 
 
+@pytest.mark.parametrize("name", ["", "restored"])
+def test_results_within_the_data_set_are_refused(scans: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    before = sorted(scans.rglob("*"))
+    assert main(["denoise", "--dataset", str(scans), "-o", str(scans / name)]) == 2
+    assert "lies in the data set" in capfd.readouterr().err
+    assert sorted(scans.rglob("*")) == before
+    assert main(["denoise", "--dataset", "tester/scans", "-o", "hf://datasets/tester/scans"]) == 2
+    assert "lies in the data set tester/scans" in capfd.readouterr().err
+
+
 def test_a_data_set_without_pictures_is_refused(tmp_path: Path, network: str, capfd: pytest.CaptureFixture[str]) -> None:
     Dataset.from_dict({"year": [1900]}).to_parquet(tmp_path / "years" / "train.parquet")
     assert main(["denoise", "--dataset", str(tmp_path / "years"), "-o", str(tmp_path / "out"), "--model", network]) == 2

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,14 @@ def test_what_a_killed_writer_left_is_swept_and_no_other_file(tmp_path: Path) ->
     (tmp_path / "notes.tmp").write_bytes(b"the user's own")
     sweep([target])
     assert set(contents(tmp_path)) == {"a.png", "b.png", leftovers[1].name, "notes.tmp"}
+
+
+def test_a_folder_that_cannot_be_swept_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(_: Path) -> Iterator[Path]:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    sweep([tmp_path / "a.png"])
 
 
 def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -468,10 +468,15 @@ def test_the_weights_of_another_class_are_refused(saved: Path) -> None:
         Colorizer.from_pretrained(saved)
 
 
-@pytest.mark.parametrize("name", ["denoiser-foto", "/no/such/folder", "./nowhere/near", "a/b/c", ""])
+@pytest.mark.parametrize("name", ["denoiser-foto", "/no/such/folder", "./nowhere/near", "a/b/c", "", "a" * 300])
 def test_a_name_that_can_be_nothing_is_refused(name: str) -> None:
     with pytest.raises(WeightsError, match="neither a bundled name"):
         Denoiser.from_pretrained(name)
+
+
+def test_a_path_is_never_taken_for_a_hub_id() -> None:
+    with pytest.raises(WeightsError, match="there is no folder someone/denoiser"):
+        Denoiser.from_pretrained(Path("someone/denoiser"))
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])

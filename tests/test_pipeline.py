@@ -3,6 +3,7 @@
 import copy
 import io
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,17 @@ def test_hints_arrive_where_they_were_put(photos: Tensor) -> None:
     torch.testing.assert_close(recorder.seen[0, :, 0, 0], torch.tensor([*red.flatten(), 1.0]))
     torch.testing.assert_close(recorder.seen[0, :, -1, -1], torch.tensor([*blue.flatten(), 1.0]))
     assert bool((recorder.seen[:, :2] * (1 - recorder.seen[:, 2:]) == 0).all())
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, Fraction])
+def test_numbers_of_any_kind_are_as_good(photos: Tensor, denoiser: Denoiser, kind: Any) -> None:
+    seen = []
+    for number in (int, kind):
+        recorder = Recorder(widths=(4, 8), depths=(1, 1), shuffle=2, work_size=64)
+        colorize_tensor(photos[:1], recorder, kind(1), hints=[(number(70), number(50), tuple(map(number, (200, 30, 30))))])
+        seen.append(recorder.seen)
+    assert torch.equal(*seen)
+    assert torch.equal(denoise_tensor(photos, denoiser, kind(1)), denoise_tensor(photos, denoiser, 1.0))
 
 
 def test_a_hint_is_a_dab_that_stops_at_the_edge_of_its_object() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,8 +99,10 @@ def _local_folder(name: str | Path) -> Path | None:
     """The folder of a bundled name or of a path; None for what can only be a Hub id."""
     if isinstance(name, str) and name in bundled():
         return WEIGHTS / name
-    if name and Path(name).is_dir():  # the empty path is the current folder
+    if name and os.path.isdir(name):  # the empty path is the current folder
         return Path(name)
+    if isinstance(name, Path):
+        raise WeightsError(f"there is no folder {name}")
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise WeightsError(f"{name} is neither a bundled name ({', '.join(bundled())}), nor a folder, nor a Hub id (user/repo)")
     return None
