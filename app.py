@@ -19,11 +19,12 @@ from starlette.middleware import Middleware
 from web import about, choices, closer, gpu, later, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, thumbnails
-from web.jobs import QUEUE_SIZE, in_words, run_alone, run_job, stop_jobs
+from web.jobs import QUEUE_SIZE, in_words, run_alone, run_job, stop_jobs, visitors
 
 TITLE = "Photo Restorer"
 PROGRESS = gr.Progress()
-LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}  # an event of the page's own
+QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # an event of the page's own
+LIGHT: dict[str, Any] = QUICK | {"queue": False}  # which need not keep the order of others
 
 OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
 NAME_TAB = """() => {
@@ -49,6 +50,18 @@ KEEP_CLICKS = """() => document.addEventListener("click", (event) => {
         canvas.dispatchEvent(new MouseEvent("click", {bubbles: true, ...place}));
     }, {once: true});
 }, true)"""  # gradio drops a click on a picture that is loading, as the brush's canvas is after every dot
+LET_SCROLL = """() => {
+    const handle = "[data-testid=slider]";
+    const isZoomed = (box) => /scale\\((?!1\\))/.test(box.querySelector("img")?.style.transform ?? "");
+    const pass = (event) => {
+        const box = event.target.closest(`.result:has(${handle}):not(.fullscreen)`);
+        const zooms = event.touches ? event.touches.length > 1 : event.ctrlKey || event.metaKey;
+        if (box && !zooms && !isZoomed(box) && !event.target.closest(handle)) event.stopPropagation();
+    };
+    for (const name of ["touchstart", "wheel"]) document.addEventListener(name, pass, {capture: true, passive: true});
+}"""  # gradio's slider zooms at every wheel and holds every finger, so that the page could not be scrolled from there
+OPEN = "() => ({__type__: 'update', interactive: true})"  # a button, without asking the server
+CLOSE = OPEN.replace("true", "false")
 STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value}}
 <button type="button" data-index="{{@index}}" aria-label="Example: {{this.title}}" title="{{this.title}}">
 <img src="{{this.src}}" alt="" width="80" height="80"></button>{{/each}}</div>"""
@@ -182,11 +195,14 @@ def place_color(base: Base | None, marks: list[Any], color: str, click: gr.Selec
     """Put a colour where the visitor has clicked."""
     if base is None:  # the server keeps it for the latest visitors only
         raise gr.Error("Please upload the photo again: it is no longer here.", print_exception=False)
-    try:
-        marked = later.brush.add_mark(marks, base, *click.index, color)
-    except ValueError as error:
-        raise in_words(error) from None
-    return redraw(base, marked)
+    match click.index:
+        case [int(x), int(y)]:  # a browser may send anything, and text times the width of a photo is a lot of text
+            try:
+                marked = later.brush.add_mark(marks, base, x, y, color)
+            except ValueError as error:
+                raise in_words(error) from None
+            return redraw(base, marked)
+    raise gr.Error("A colour goes to a pixel of the photo: click it.", print_exception=False)
 
 
 def redraw(base: Base | None, marks: list[Any]) -> tuple[str | None, list[Any], list[Any]]:
@@ -250,7 +266,7 @@ def build_output() -> Output:
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
         jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
-    gr.Markdown("Drag the handle to compare; scroll or pinch to look closer.", elem_classes="hint")
+    gr.Markdown("Drag the handle to compare; pinch, or scroll with Ctrl, to look closer.", elem_classes="hint")
     crop = gr.HTML(html_template=closer.TEMPLATE, js_on_load=closer.ON_LOAD, elem_classes="closer-look", label="Closer look")
     pair.change(None, pair, crop, js=closer.URLS, queue=False)
     scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
@@ -265,7 +281,8 @@ def example_strip(mode: str, choose: Callable[[Path], Any], outputs: list[Any]) 
     def load(click: gr.EventData) -> Any:
         return choose(EXAMPLES[click.index].path)
 
-    strip.click(load, None, outputs, **LIGHT)
+    in_turn = QUICK | {"concurrency_id": "examples", "trigger_mode": "multiple"}  # so that the last one clicked stays
+    strip.click(load, None, outputs, **in_turn)
 
 
 def wire(
@@ -278,7 +295,7 @@ def wire(
     *onward: gr.Button,
 ) -> None:
     """Let a button run its job, one at a time over all tabs, and open the downloads and what comes next when it has succeeded."""
-    announce(button, cancel)
+    announce(button, cancel, inputs)
     event = button.click(
         function,
         inputs,
@@ -292,27 +309,30 @@ def wire(
     let_cancel(cancel, event, [*outputs, *onward])
 
 
-def announce(button: gr.Button, cancel: gr.Button) -> None:
+def announce(button: gr.Button, cancel: gr.Button, inputs: list[Any]) -> None:
     """Before the work of a button begins: bring its result into sight, and open Cancel."""
     button.click(None, js=SHOW_RESULT, queue=False)
-    open_cancel(button, cancel)
+    open_cancel(button, cancel, inputs)
 
 
-def open_cancel(button: gr.Button, cancel: gr.Button) -> None:
-    """Let Cancel be pressed before the work of a button begins; what a click calls goes in turn."""
-    button.click(lambda: gr.Button(interactive=True), None, cancel, **LIGHT)
+def open_cancel(button: gr.Button, cancel: gr.Button, inputs: list[Any]) -> None:
+    """Let Cancel be pressed before the work of a button begins; what a click calls goes in turn.
+
+    Like the work it waits for its inputs, which may be on their way: before that there is nothing to cancel.
+    """
+    button.click(None, inputs, cancel, js=OPEN, queue=False)
 
 
 def let_cancel(cancel: gr.Button, event: Dependency, outputs: list[Any]) -> None:
     """Let Cancel stop the work that it was opened for, and close it when that has ended; no old result stands for a new one."""
     for ended in (event.then, event.failure):  # an error calls the second alone, all else the first
-        ended(lambda: gr.Button(interactive=False), None, cancel, **LIGHT)
-    event.failure(lambda: [nothing(part) for part in outputs], None, outputs, **LIGHT)
+        ended(None, None, cancel, js=CLOSE, queue=False)
+    event.failure(lambda: {part: nothing(part) for part in outputs}, None, outputs, **LIGHT)
     cancel.click(None, cancels=[event], queue=False)
 
-    def give_up() -> list[Any]:
+    def give_up() -> dict[Any, Any]:
         gr.Info("Cancelled.")
-        return [nothing(part) for part in outputs]
+        return {part: nothing(part) for part in outputs}
 
     cancel.click(give_up, None, outputs, api_visibility="private", show_progress="hidden")
 
@@ -438,12 +458,13 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         with gr.Row():
             undo = gr.Button("Undo", size="md", min_width=100)
             clear = gr.Button("Clear", size="md", min_width=100)
-    quick: dict[str, Any] = {"concurrency_id": "brush", "api_visibility": "private", "show_progress": "hidden"}
+    quick = QUICK | {"concurrency_id": "brush"}
     brush.collapse(lambda: False, None, is_open, **LIGHT)
     unfolded = brush.expand(lambda: True, None, is_open, **LIGHT)
     for event in (photo.change, unfolded.then):  # through the queue, since a change of `wanted` is told by no other way
         event(lay_out, [photo, is_open, wanted], [wanted, canvas, base, marks, hints], **quick)
-    wanted.change(
+    photo.change(None, None, hints, js="() => [[]]", queue=False)  # at once: Colorize may be pressed before the rest comes
+    opened = wanted.change(
         open_canvas,
         wanted,
         [canvas, base],
@@ -452,6 +473,7 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         show_progress_on=[canvas],
         trigger_mode="always_last",  # the photo may change while this waits for its turn
     )
+    opened.failure(lambda: None, None, wanted, **LIGHT)  # so that the next opening tries again
     in_turn = quick | {"trigger_mode": "multiple"}  # every click counts, and finds the marks of the one before
     drawn = [canvas, marks, hints]
     canvas.select(place_color, [base, marks, color], drawn, **in_turn)
@@ -520,10 +542,11 @@ def build_gallery() -> None:
         interactive=False,
     )
     download = gr.DownloadButton("Download CSV", interactive=False, size="md")
-    announce(button, cancel)
+    asked = [examples, sigma, seed, photos]
+    announce(button, cancel, asked)
     event = button.click(
         compare_methods,
-        [examples, sigma, seed, photos],
+        asked,
         [tiles, table, download],
         api_name="compare",
         concurrency_id="work",
@@ -536,10 +559,11 @@ def build_gallery() -> None:
     with gr.Accordion("PSNR against the noise level", open=False):
         curve_button, curve_cancel = build_buttons("Plot the first photo")
         curve = gr.LinePlot(x=noise, y=psnr, color=method, label="PSNR against the noise level", show_label=False, height=320)
-    open_cancel(curve_button, curve_cancel)
+    asked = [examples, seed, photos]
+    open_cancel(curve_button, curve_cancel, asked)
     plot = curve_button.click(
         plot_curve,
-        [examples, seed, photos],
+        asked,
         curve,
         api_name="noise_curve",
         concurrency_id="work",
@@ -551,7 +575,7 @@ def build_gallery() -> None:
 def build_batch() -> None:
     gr.Markdown(
         f"Up to {choices.MAX_FILES} photos, or a ZIP of them, {server.MAX_UPLOAD_BYTES >> 20} MB in all, come back as one ZIP. "
-        "Files that fail are named. Keep this page open: leaving or Cancel gives up what is done.",
+        "Files that fail are named. Keep this page open: leaving, a lost connection or Cancel gives up what is done.",
         elem_classes="lead",
     )
     with gr.Row(elem_classes="workspace"):
@@ -570,10 +594,11 @@ def build_batch() -> None:
                 column_widths=["36%", "41%", "23%"],
                 wrap=True,
             )
-    announce(button, cancel)
+    asked = [photos, task, suffix]
+    announce(button, cancel, asked)
     event = button.click(
         run_batch,
-        [photos, task, suffix],
+        asked,
         [archive, table],
         api_name="batch",
         concurrency_id="work",
@@ -631,6 +656,7 @@ def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
                 build_about()
         page.load(None, js=OPEN_TAB)
         page.load(None, js=KEEP_CLICKS)
+        page.load(None, js=LET_SCROLL)
         page.unload(stop_jobs)
     page.queue(max_size=queue_size, default_concurrency_limit=1, api_open=False)
     return page
@@ -646,7 +672,7 @@ def launch(page: gr.Blocks, **options: Any) -> str:
         css_paths=theme.CSS,
         head=theme.HEAD,
         favicon_path=theme.FAVICON,
-        app_kwargs={"middleware": [Middleware(server.Guard)]},
+        app_kwargs={"middleware": [Middleware(server.Guard, left=visitors.stop)]},
         max_file_size=server.MAX_UPLOAD_BYTES,
         state_session_capacity=200,
         enable_monitoring=False,

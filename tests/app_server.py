@@ -6,13 +6,32 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 TEMPORARY = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")  # before gradio is imported
 
 import app
 
 atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+
+
+class Endless:
+    """A denoising that goes on until it is stopped."""
+
+    def __init__(self) -> None:
+        self.started, self.stopped = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any, progress: Any, **__: Any) -> None:
+        self.started.set()
+        try:
+            while True:
+                progress(0.5)
+                time.sleep(0.02)
+        finally:
+            self.stopped.set()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from app_server import TEMPORARY, serve
+from app_server import TEMPORARY, Endless, serve
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
@@ -29,6 +29,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 from PIL import Image, ImageChops
 
+import app
 from restore.images import Picture, encode_picture
 from web import batch, brush, choices, compare, jobs, server, work
 from web.examples import EXAMPLES
@@ -307,6 +308,13 @@ def test_a_colour_lands_where_the_brush_was(size: tuple[int, int], tmp_path: Pat
         assert all(drawn.getpixel(corner) == (255, 0, 0) for corner in corners)
 
 
+@pytest.mark.parametrize("place", [["9" * 1000, 5], [1.5, 2], [1], None, {"x": 1}])
+def test_a_click_at_no_pixel_is_told(place: Any, tmp_path: Path) -> None:
+    base = choices.Base(str(tmp_path / "photo.png"), (10, 10), (60_000, 20))
+    with pytest.raises(gr.Error, match="goes to a pixel of the photo"):
+        app.place_color(base, [], "#ff0000", gr.SelectData(None, {"index": place, "value": None}))
+
+
 @pytest.mark.parametrize("hints", [7, [[1, 2]], [[1, 2, "rgba(1e400, 0, 0, 1)"]], [[1, 2, None]]])
 def test_hints_that_are_none_are_told(hints: Any) -> None:
     with pytest.raises(ValueError, match=r'a hint is \[x, y, "#rrggbb"\]'):
@@ -570,23 +578,29 @@ def test_one_inference_at_a_time_and_nobody_gets_anothers_picture(
 
 
 def test_a_cancelled_job_frees_the_worker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    started, stopped = threading.Event(), threading.Event()
-
-    def endless(*_: Any, progress: Any, **__: Any) -> None:
-        started.set()
-        try:
-            while True:
-                progress(0.5)
-                time.sleep(0.02)
-        finally:
-            stopped.set()
-
+    endless = Endless()
     with monkeypatch.context() as patch:
         patch.setattr(work.restore, "denoise", endless)
         job = client.submit(photo=handle_file(CAR), api_name="/denoise")
-        assert started.wait(30)
+        assert endless.started.wait(30)
         job.cancel()
-        assert stopped.wait(2)
+        assert endless.stopped.wait(2)
+    assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_a_job_whose_result_nobody_waits_for_is_stopped(address: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = Endless()
+    (number,) = (each["id"] for each in client.config["dependencies"] if each["api_name"] == "denoise")
+    photo = {"path": upload(address), "meta": {"_type": "gradio.FileData"}}
+    call = {"data": [photo, choices.DENOISER, 1.0, False, None], "fn_index": number, "session_hash": "one"}
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", endless)
+        httpx.post(f"{address}/gradio_api/queue/join", json=call).raise_for_status()
+        for session in ("another", "one"):
+            assert not endless.stopped.wait(0.5)
+            with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash={session}"):
+                assert endless.started.wait(30)
+        assert endless.stopped.wait(10)
     assert client.predict(photo=handle_file(CAR), api_name="/denoise")
 
 

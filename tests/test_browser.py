@@ -4,16 +4,14 @@ import io
 import os
 import re
 import shutil
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pillow_heif
 import pytest
-from app_server import serve
+from app_server import Endless, serve
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
@@ -166,6 +164,34 @@ def test_an_example_is_restored(context: BrowserContext, address: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("window.innerWidth")
 
 
+def test_the_page_scrolls_from_the_result_too(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "restore")
+    choose_example(page, "Car", "car-old")
+    press(page, "Restore")
+    read_score(page, "Time")
+    picture = opened(page).locator(".result img").first
+    picture.hover(position={"x": 40, "y": 40})
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, 100)
+    page.wait_for_function(f"scrollY > {before}")
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    picture.scroll_into_view_if_needed()
+    before, place = page.evaluate("scrollY"), picture.bounding_box()
+    assert place
+    screen = context.new_cdp_session(page)
+    for step in range(16):
+        finger = {"x": place["x"] + place["width"] / 4, "y": place["y"] + place["height"] / 2 - 10 * step}
+        screen.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [finger]})
+        page.wait_for_timeout(16)
+    screen.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"scrollY > {before}")
+    picture.hover(position={"x": 40, "y": 40})
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    expect(picture).not_to_have_css("transform", "matrix(1, 0, 0, 1, 0, 0)")  # it still zooms
+
+
 def test_noise_is_carried_over_with_the_truth(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "noise")
     expect(opened(page).get_by_role("button", name="Denoise this")).to_be_disabled()  # there is nothing yet
@@ -268,6 +294,19 @@ def test_the_canvas_is_that_of_the_photo_beside_it(context: BrowserContext, addr
     page.wait_for_function("document.querySelector('#canvas img')?.naturalWidth === 90")
     box.get_by_role("button", name="Remove Image").click()
     expect(page.locator("#canvas img")).to_have_count(0, timeout=SECONDS)
+
+
+def test_the_example_that_was_clicked_last_is_shown(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "colorize")
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda request: held.append(request))
+    for title in ("Car", "Dish"):
+        page.get_by_role("button", name=f"Example: {title}").locator("visible=true").click()
+        page.wait_for_timeout(500)
+    page.route("**/queue/join*", lambda request: request.continue_())
+    for request in held:
+        request.continue_()
+    expect(opened(page).locator(".photo img[src*='dish']")).to_be_visible(timeout=SECONDS)
 
 
 def test_noise_is_carried_over_from_the_photo_that_got_it(context: BrowserContext, address: str) -> None:
@@ -402,22 +441,6 @@ def test_every_tab_fits_is_named_and_fetches_nothing_from_elsewhere(browser: Bro
     assert max(page.evaluate(HEIGHTS_OF_HEADS)) < 60  # a line each: no table is squeezed to letters below each other
     context.close()
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-
-
-class Endless:
-    """A denoising that goes on until it is stopped."""
-
-    def __init__(self) -> None:
-        self.started, self.stopped = threading.Event(), threading.Event()
-
-    def __call__(self, *_: Any, progress: Any, **__: Any) -> None:
-        self.started.set()
-        try:
-            while True:
-                progress(0.5)
-                time.sleep(0.02)
-        finally:
-            self.stopped.set()
 
 
 @pytest.mark.parametrize("way_out", ["cancel", "leave"])

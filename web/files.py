@@ -14,7 +14,7 @@ from web.server import FOLDER
 def open_photo(path: str | None, what: str = "photo") -> Picture:
     """Open an upload, or say in one line what is wrong with it."""
     if path is None:
-        raise ImageError(f"there is no {what} yet: upload one, or click an example")
+        raise ImageError(f"there is no {what} yet: upload one, or choose an example")
     if not Path(path).is_file():
         raise ImageError(f"the {what} was deleted from the server, as all are within the hour: please upload it again")
     return open_within_limits(path, what)

@@ -104,7 +104,7 @@ def in_words(error: ValueError) -> gr.Error:
 
 
 def _told(message: str) -> gr.Error:
-    return gr.Error(message, print_exception=False)
+    return gr.Error(message, duration=None, print_exception=False)  # stays until it is closed; two would share one's time
 
 
 def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:

@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,6 +33,7 @@ KEEP_SECONDS = 55 * 60  # with the sweep's rhythm, everything is gone within the
 SWEEP_SECONDS = 60
 
 UPLOAD = "/gradio_api/upload"
+RESULTS = "/gradio_api/queue/data"
 OWN_FILE = re.compile(r"https?://[^/]+/gradio_api/file=(/.+)")  # whatever the host: behind a proxy it is another; never fetched
 OURS = tuple(  # no link in there leads out
     f"{normal(folder)}{os.sep}" for folder in (FOLDER, examples.FOLDER) for normal in (os.path.abspath, os.path.realpath)
@@ -51,10 +52,13 @@ CLOSED = (  # parts of gradio that this app does not use, and that fetch, record
 
 
 class Guard:
-    """ASGI middleware: caps bodies, refuses files that are not ours, closes unused doors, and forbids browsers to guess types."""
+    """ASGI middleware: caps bodies, refuses files that are not ours, closes unused doors, and forbids browsers to guess types.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    It calls `left` with the session whose results can no longer be brought, since the connection that waits for them is gone.
+    """
+
+    def __init__(self, app: ASGIApp, left: Callable[[str], None]) -> None:
+        self.app, self.left = app, left
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,6 +74,8 @@ class Guard:
         limit = MAX_UPLOAD_BYTES if path.rstrip("/") == UPLOAD else MAX_BODY_BYTES
         if int(Headers(scope=scope).get("content-length", "0")) > limit:
             await _too_large(limit)(scope, receive, send)
+        elif path == RESULTS:
+            await self._pass_results(scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, _marked(send))
         elif limit == MAX_UPLOAD_BYTES and shutil.disk_usage(FOLDER).free < MIN_FREE_BYTES:
@@ -78,6 +84,23 @@ class Guard:
             await self._pass_upload(scope, receive, send)
         else:
             await self._pass_body(scope, receive, send)
+
+    async def _pass_results(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Watch the stream that results come by. Gradio itself hears of a closed page by another, which it does not reopen."""
+        has_ended = False
+
+        async def watched() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not has_ended:
+                self.left(str(QueryParams(scope["query_string"]).get("session_hash")))
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal has_ended
+            has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        await self.app(scope, watched, _marked(sent))
 
     async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count an upload while it streams, since a chunked one does not announce its size."""
