@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from train import colorize, denoise
 from train.card import TRAINING
+from train.data import open_splits
 from train.recipe import Recipe
 
 
@@ -74,23 +75,25 @@ def main() -> None:
     for name, epochs in shown.items():
         table = TABLES[name]
         measured = {}
+        dataset = getattr(options, table.dataset)
+        pictures = min(options.pictures, len(open_splits(dataset)[0]))
         shared: dict[str, Any] = {
-            "dataset": getattr(options, table.dataset),
-            "training_pictures": options.pictures,
+            "dataset": dataset,
+            "training_pictures": pictures,
             "batch_size": options.batch_size,
             "epochs": max(epochs),
             "mixed_precision": options.mixed_precision,
-            "validate_every": round(5 * options.pictures / options.batch_size),  # the tables' epochs are multiples of five
+            "validate_every": round(5 * pictures / options.batch_size),  # the tables' epochs are multiples of five
         }
         if table.script is colorize:
             shared["encoder_weights"] = options.encoder_weights
         for kind, recipe in recipes(table, shared).items():
-            size = f"{options.pictures}x{max(epochs)}-{options.batch_size}-{options.mixed_precision}"
+            size = f"{Path(dataset).name}-{pictures}x{max(epochs)}-{options.batch_size}-{options.mixed_precision}"
             folder = options.out / f"{name}-{kind}-{size}"
             if not (folder / "final" / TRAINING).exists():
                 table.script.main(dataclasses.replace(recipe, out=str(folder), resume=True))
             measured[kind] = psnr_by_step(folder)
-        print(markdown(name, table, epochs, measured, options.pictures), flush=True)
+        print(markdown(name, table, epochs, measured, pictures), flush=True)
 
 
 def recipes(table: PaperTable, shared: dict[str, Any]) -> dict[str, Recipe]:

@@ -19,6 +19,7 @@ from PIL import Image as PILImage
 from small_training import SIDE, picture, png, split, train, write_folder
 from torch import Tensor
 
+from restore.images import open_picture
 from train.data import (
     VALIDATION_SIDE,
     Batch,
@@ -27,6 +28,7 @@ from train.data import (
     Pictures,
     PictureStream,
     View,
+    _load,
     decode,
     open_pictures,
     open_splits,
@@ -106,6 +108,48 @@ def test_the_named_sets_open_as_the_hub_lays_them_out(column: str, splits: list[
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n")
     for number, rows in zip((0, splits.index(validation)), open_splits(str(tmp_path)), strict=True):
         assert [decode(row["image"])[0, 0, 0] // 8 for row in rows] == [number] * 3
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("names", "counts"),
+    [
+        (["train_interior/1.png", "test pit/2.png", "dev/3.png", "val thorens.png"], {"train": 4}),
+        (["train/a/1.png", "train/val thorens/2.png", "val/train_interior/3.png"], {"train": 2, "val": 1}),
+        (["train/1.png", "metadata/eval.png"], {"train": 1}),
+    ],
+)
+def test_words_in_the_names_of_pictures_make_no_splits(
+    names: list[str], counts: dict[str, int], streaming: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos [1]"
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(flat(number))
+    assert {name: len(list(split)) for name, split in _load(str(folder), streaming).items()} == counts
+
+
+def test_a_photograph_is_upright_in_training_as_in_the_app() -> None:
+    tags = PILImage.Exif()
+    tags[0x0112] = 6
+    buffer = io.BytesIO()
+    picture(3).resize((24, 16)).save(buffer, "PNG", exif=tags)
+    upright = open_picture(buffer.getvalue())
+    assert np.array_equal(decode({"bytes": buffer.getvalue(), "path": None}), np.asarray(upright.to_pil(upright.rgb)))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_set_that_cannot_be_validated_on_is_refused_before_the_run(streaming: bool, tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, [flat(number) for number in range(9)])
+    write_parquet(folder, [GREY, CORRUPT], name="validation")
+    with pytest.raises(DataError, match=r"no validation picture of .* can be used: skipped 2 pictures: 1 corrupt, 1 grey"):
+        open_pictures(DenoiseRecipe(dataset=str(folder), streaming=streaming))
+
+
+def test_whole_pictures_of_one_size_keep_it() -> None:
+    view = View(turns=True)
+    wide = np.zeros((12, 16, 3), np.uint8)
+    assert {tuple(view.draw(wide, key).shape) for key in range(20)} == {(3, 12, 16)}
 
 
 def test_without_one_column_of_pictures_the_error_names_the_columns(tmp_path: Path) -> None:
@@ -253,6 +297,19 @@ def test_a_stream_without_a_validation_split_holds_pictures_out(tmp_path: Path) 
     seen = numbers(list(PictureStream(training, View(), has_held_out).batches(range(100), 4)))
     assert not {(number % 32, number // 32) for number in seen} & held_out
     assert len(set(seen)) == 200 - len(held_out)
+
+
+def test_what_a_stream_holds_out_does_not_depend_on_where_it_lies(tmp_path: Path) -> None:
+    for number in range(60):
+        for place in ("here", "there"):
+            (tmp_path / place).mkdir(exist_ok=True)
+            (tmp_path / place / f"{number}.png").write_bytes(flat(number))
+    held = [
+        {bytes(decode(record["image"])[0, 0]) for record in open_streams(str(tmp_path / place), 60)[2]}
+        for place in ("here", "there")
+    ]
+    assert held[0] == held[1]
+    assert held[0]
 
 
 def test_a_folder_of_pictures_streams(tmp_path: Path) -> None:

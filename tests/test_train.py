@@ -315,6 +315,15 @@ def test_float16_is_refused_on_a_cpu_where_accelerate_would_ignore_it(tmp_path: 
         train(tmp_path, mixed_precision="fp16")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", -5), ("training_pictures", -3), ("seed", -1), ("lr", 0), ("lr", float("nan")), ("epochs", 0), ("ema", 1)],
+)
+def test_numbers_that_train_nothing_are_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(TrainingError, match=f"--{name} must be "):
+        denoise.DenoiseRecipe(**{name: value})
+
+
 @pytest.mark.parametrize("name", ["batch_size", "accumulate", "validation_pictures", "validate_every"])
 def test_numbers_that_would_fail_late_are_refused_at_once(name: str) -> None:
     with pytest.raises(TrainingError, match=f"--{name} must be 1 or more, not 0"):
@@ -388,6 +397,25 @@ def test_a_card_takes_no_folder_for_a_data_set_of_the_hub(dataset: str, tmp_path
     data = ModelCard.load("final/README.md").data
     assert data.get("datasets") is None
     assert data.eval_results[0].dataset_type == "photos"
+
+
+def test_a_card_says_which_weights_were_kept_and_how_many_processes_trained(tmp_path: Path) -> None:
+    model = Denoiser(widths=(8,), depths=(1,))
+    model.save_pretrained(tmp_path)
+    training = Training.of(denoise.RECIPES["paper"], model, 50_046, {"psnr": 30.0}, [], processes=8)
+    save_card(tmp_path, "denoiser", training)
+    card = (tmp_path / CARD).read_text()
+    assert "50,046 steps on `uoft-cs/cifar10` in 8 processes, with the last weights kept, by" in card
+    assert "| last | 30.00 |" in card
+
+
+def test_a_card_of_new_weights_has_no_figures_of_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.card.WEIGHTS", tmp_path)
+    folder = tmp_path / "denoiser-cifar10"
+    model = Denoiser(widths=(8,), depths=(1,))
+    model.save_pretrained(folder)
+    save_card(folder, folder.name, Training.of(denoise.DenoiseRecipe(), model, 2, {"psnr": 11.5}, []))
+    assert [result.metric_value for result in ModelCard.load(folder / CARD).data.eval_results] == [11.5]
 
 
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel, checksum
+from restore.models.hub import CHECKSUMS, CONFIG, SAFETENSORS, WEIGHTS, HubModel, WeightsError, checksum
 from train import checkpoint
 from train.card import Training, recorded, save_card
 from train.colorize import ColorizeRecipe
@@ -33,7 +34,8 @@ def averaged_model(run: Path) -> tuple[HubModel, Training]:
     model = (Denoiser if is_denoiser else Colorizer)(**numbers["config"])
     prefix = "ema." if recipe.ema else "model."
     model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)})
-    return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"], numbers["before"])
+    processes = numbers.get("processes", 1)
+    return model.eval(), Training.of(recipe, model, numbers["step"], numbers["measures"], numbers["before"], processes)
 
 
 def bundle(run: Path, name: str, others: Sequence[str] = ()) -> Path:
@@ -82,4 +84,7 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--mean", nargs="+", default=[], help="names or folders of networks from the same start")
     options = parser.parse_args()
-    print(bundle(options.run, options.name, options.mean))
+    try:
+        print(bundle(options.run, options.name, options.mean))
+    except (checkpoint.CheckpointError, WeightsError, HfHubHTTPError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

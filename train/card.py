@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import CONFIG, WEIGHTS, HubModel, bundled
+from restore.models.hub import CONFIG, SAFETENSORS, WEIGHTS, HubModel, bundled, checksum
 from train import results
 from train.recipe import Recipe
 from train.results import Table
@@ -39,7 +39,8 @@ model = {{ class_name }}.from_pretrained("{{ name }}")
 
 ## Training
 
-{{ steps }} steps on `{{ dataset }}`, with the averaged weights kept, by
+{{ steps }} steps on `{{ dataset }}`{% if processes > 1 %} in {{ processes }} processes{% endif %}, with the \
+{{ "averaged" if averaged else "last" }} weights kept, by
 
     {{ command }}
 {% if mean_with %}
@@ -100,17 +101,30 @@ class Training:
     noise: str = ""  # that a denoiser learned to remove
     before: list[str] = dataclasses.field(default_factory=list)  # the earlier runs that it goes on from, first to last
     mean_with: list[str] = dataclasses.field(default_factory=list)  # the runs whose weights the mean was taken with
+    averaged: bool = True  # over the steps; otherwise the weights are the last step's
+    processes: int = 1
 
     @property
     def stage(self) -> str:
         """The run in a line."""
-        return f"{self.command}  # {self.steps:,} steps"
+        return f"{self.command}  # {self.steps:,} steps" + (f" in {self.processes} processes" if self.processes > 1 else "")
 
     @classmethod
-    def of(cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float], before: list[str]) -> Self:
-        dataset, validated = dataset_name(recipe.dataset), recipe.validation_pictures
-        noise = getattr(recipe, "noise", "")
-        return cls(type(model).__name__, command(recipe), dataset, step, validated, measures, noise, before)
+    def of(
+        cls, recipe: Recipe, model: HubModel, step: int, measures: dict[str, float], before: list[str], processes: int = 1
+    ) -> Self:
+        return cls(
+            network=type(model).__name__,
+            command=command(recipe),
+            dataset=dataset_name(recipe.dataset),
+            steps=step,
+            validation_pictures=recipe.validation_pictures,
+            measures=measures,
+            noise=getattr(recipe, "noise", ""),
+            before=before,
+            averaged=recipe.ema > 0,
+            processes=processes,
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -120,7 +134,8 @@ class Training:
         """The last validation as a table; its first column of PSNR goes to the model-index."""
         caption = f"At most {self.validation_pictures:,} validation pictures of {self.dataset}, measured by the training loop"
         columns = ("weights", *(MEASURES.get(key, key) for key in self.measures))
-        return Table("validation", name, self.dataset, caption, columns, (("averaged", *self.measures.values()),))
+        row = ("averaged" if self.averaged else "last", *self.measures.values())
+        return Table("validation", name, self.dataset, caption, columns, (row,))
 
 
 def command(recipe: Recipe) -> str:
@@ -171,11 +186,12 @@ def save_card(folder: Path, name: str, training: Training) -> None:
 def model_card(folder: Path, name: str) -> ModelCard:
     """The card of the weights in `folder`, which from_pretrained finds by `name`.
 
-    Bundled weights have the tables that `evaluate` measured of them, others the last validation of their training.
+    Bundled weights have the tables that `evaluate` measured of these very ones, others the last validation of their training.
     """
     training = Training.read(folder)
     model = NETWORKS[training.network](**json.loads((folder / CONFIG).read_text()))
-    tables = [table for table in results.read().values() if table.model == folder.name] if folder.parent == WEIGHTS else []
+    weights = checksum(folder / SAFETENSORS) if folder.parent == WEIGHTS else ""
+    tables = [table for table in results.read().values() if table.model == folder.name and table.weights == weights]
     tables = tables or [training.table(name)]
     kind = KINDS[training.network]
     data = ModelCardData(

@@ -1,6 +1,7 @@
 """Pictures for training: a Hub id or a local folder (of images or Parquet files) to batches of float RGB."""
 
 import dataclasses
+import glob
 import hashlib
 import io
 import itertools
@@ -19,6 +20,7 @@ from datasets import Dataset, Image, IterableDataset, Value, load_dataset
 from datasets.distributed import split_dataset_by_node
 from datasets.exceptions import DatasetsError
 from PIL import Image as PILImage
+from PIL import ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -29,6 +31,7 @@ Record = Mapping[str, bytes | str | None] | None  # of an Image(decode=False) co
 Item = tuple[Tensor, dict[str, str]]  # a picture, uint8 (3, H, W), and the ones skipped on the way to it, with the reasons
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 VALIDATION_SIDE = 512  # pixels of a validation picture, so that photographs of any size fit the memory and the log
+TABLES = {".parquet", ".arrow", ".csv", ".json", ".jsonl", ".zip", ".tar", ".gz", ".tgz"}  # suffixes of data sets that are files
 HELD_OUT = 0.05  # share of a data set without a validation split
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
 FILES_EACH = 8  # of a stream from which on processes share out files; of fewer, unless they divide evenly, each reads all
@@ -79,14 +82,31 @@ def open_streams(dataset: str, validation_pictures: int) -> tuple[IterableDatase
 def _load(dataset: str, streaming: bool = False) -> Mapping[str, Any]:
     if not dataset:
         raise DataError("this recipe needs --dataset, a Hub id or a local folder")
-    is_local = Path(dataset).is_dir()
+    folder = Path(dataset).resolve() if Path(dataset).is_dir() else None
+    files = _split_files(folder) if folder else None
     try:
-        splits: Mapping[str, Any] = load_dataset(str(Path(dataset).resolve()) if is_local else dataset, streaming=streaming)
+        splits: Mapping[str, Any] = load_dataset(str(folder or dataset), data_files=files, streaming=streaming)
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
         raise DataError(f"cannot load {dataset}: {' '.join(str(error).split())}") from error
     if "train" not in splits:
         raise DataError(f"{dataset} has no train split, only {', '.join(splits)}")
     return splits
+
+
+def _split_files(folder: Path) -> dict[str, str] | None:
+    """Which files of a folder of images are of which split: those in a subfolder of its name, or all of them for training.
+
+    None where the folder says so itself, by its README.md or as it holds tables or archives. Of images `datasets` would tell by
+    words anywhere in a path: a class named "bullet train" would be taken for the training split, and all else left out.
+    """
+    card = folder / "README.md"
+    files = (Path(name) for _, _, names in os.walk(folder) for name in names)
+    has_tables = any(file.suffix.lower() in TABLES for file in files if file.stem != "metadata")
+    if has_tables or (card.is_file() and "configs:" in card.read_text("utf-8", errors="replace")):
+        return None
+    base = glob.escape(str(folder))
+    splits = {name: f"{base}/{name}/**" for name in ("train", *VALIDATION_NAMES) if (folder / name).is_dir()}
+    return splits or {"train": f"{base}/**"}
 
 
 def _validation_name(splits: Mapping[str, Any]) -> str | None:
@@ -118,20 +138,25 @@ def _is_binary(feature: Any) -> bool:
 
 
 def is_held_out(record: Record) -> bool:
-    """Whether a picture of a stream without a validation split belongs to it; copies of a picture share the answer."""
+    """Whether a picture of a stream without a validation split belongs to it; copies of a picture share the answer.
+
+    Of a file on the net, which would have to be fetched for that, its address tells.
+    """
     contents, path = (record["bytes"], record["path"]) if record else (None, None)
+    if contents is None and isinstance(path, str) and os.path.isfile(path):
+        contents = Path(path).read_bytes()
     return zlib.crc32(contents if isinstance(contents, bytes) else str(path).encode()) < HELD_OUT * 2**32
 
 
 def decode(record: Record, resize: int = 0) -> Pixels:
-    """Decode a record to RGB uint8 (H, W, 3).
+    """Decode a record to RGB uint8 (H, W, 3), upright as its EXIF data say.
 
     The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
     contents = _contents(record)
     try:
         with PILImage.open(io.BytesIO(contents), formats=FORMATS) as image:
-            mode, picture = image.mode, image.convert("RGB")
+            mode, picture = image.mode, _upright(image).convert("RGB")
     except (*UNREADABLE, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
     if mode in GREY_MODES:
@@ -140,6 +165,15 @@ def decode(record: Record, resize: int = 0) -> Pixels:
         scale = resize / min(picture.size)
         picture = picture.resize([round(side * scale) for side in picture.size], PILImage.Resampling.LANCZOS)
     return np.asarray(picture)
+
+
+def _upright(image: PILImage.Image) -> PILImage.Image:
+    """As the photographer held it; as it is stored where the EXIF data are broken."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except UNREADABLE:
+        return image
 
 
 def _contents(record: Record) -> bytes:
@@ -163,7 +197,8 @@ class View:
     Args:
         patch: side of the crop; 0 takes pictures whole, which then must have one size.
         resize: short side that larger pictures are reduced to first; 0 keeps them.
-        turns: flips and quarter turns in all eight ways; otherwise only left to right.
+        turns: flips and quarter turns in all eight ways, half turns where whole pictures are not square; otherwise only left
+            to right.
         colour: skip pictures that are grey in all but their format.
         seed: crops and flips are drawn from it and the picture's key.
     """
@@ -192,7 +227,9 @@ class View:
         if random.random() < 0.5:
             picture = picture[:, ::-1]
         if self.turns:
-            picture = np.rot90(picture, int(random.integers(4)))
+            quarters = int(random.integers(4))
+            is_square = picture.shape[0] == picture.shape[1]
+            picture = np.rot90(picture, quarters if is_square else quarters // 2 * 2)  # a batch has one size
         return torch.from_numpy(picture.copy()).permute(2, 0, 1)
 
 
@@ -330,12 +367,28 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
         if recipe.training_pictures:
             raise DataError("a stream has no first pictures, it is shuffled: --training_pictures goes without --streaming")
         stream, has_held_out, records = open_streams(recipe.dataset, recipe.validation_pictures)
+        check_validation(records, view, recipe.dataset)
         return PictureStream(stream, view, has_held_out), records
     split, validation = open_splits(recipe.dataset)
     if recipe.training_pictures:
         split = split.select(range(min(recipe.training_pictures, len(split))))
     chosen = validation.shuffle(seed=0, keep_in_memory=True)  # in the order of names the first ones may all be of one class
-    return Pictures(split, view), chosen.select(range(min(recipe.validation_pictures, len(chosen))))
+    records = chosen.select(range(min(recipe.validation_pictures, len(chosen))))
+    check_validation(records, view, recipe.dataset)
+    return Pictures(split, view), records
+
+
+def check_validation(records: Any, view: View, dataset: str) -> None:
+    """Raise DataError where none of the pictures can be used, which a run would learn only when it validates."""
+    skipped = {}
+    for index in range(len(records)):
+        try:
+            validation_picture(records, index, view)
+        except DataError as error:
+            skipped[str(index)] = str(error)
+        else:
+            return
+    raise DataError(f"no validation picture of {dataset} can be used: {tally(skipped) if skipped else 'there is none'}")
 
 
 def validation_picture(records: Any, index: int, view: View) -> Tensor:

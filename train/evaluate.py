@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `python train/evaluate.py` puts only train/ on the path
 
 from restore.color import grey, lab_to_rgb, rgb_to_lab
-from restore.images import open_picture
+from restore.images import ImageError, open_picture
 from restore.metrics import ciede2000, colorfulness, mse, psnr_of_mse
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
@@ -154,6 +154,8 @@ def score(methods: Mapping[str, Method], pairs: Pairs) -> dict[str, Errors]:
         for method, run in methods.items():
             estimate = run(noisy, sigma)
             errors[method].add(estimate if method == "noisy" else to_8_bit(estimate), clean)
+    if not all(map(len, errors.values())):
+        raise DataError("there is no picture to measure on")
     return errors
 
 
@@ -348,11 +350,15 @@ def main() -> None:
     arguments.add_argument("--photo", help="Hub id or folder of colour photographs")
     arguments.add_argument("--out", type=Path, default=results.RESULTS)
     options = arguments.parse_args()
-    for table in measure(options):
-        print(table.markdown(), end="\n\n", flush=True)
-        results.write([dataclasses.replace(table, weights=checksum(WEIGHTS / table.model / SAFETENSORS))], options.out)
-    if options.out == results.RESULTS:
-        results.README.write_text(results.with_tables(results.README.read_text(), list(results.read().values())))
+    try:
+        for table in measure(options):
+            print(table.markdown(), end="\n\n", flush=True)
+            results.write([dataclasses.replace(table, weights=checksum(WEIGHTS / table.model / SAFETENSORS))], options.out)
+    except (DataError, ImageError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+    if options.out.resolve() == results.RESULTS:
+        readme = results.README.read_text(encoding="utf-8")
+        results.README.write_text(results.with_tables(readme, list(results.read().values())), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ class Run:
     """A training run in progress: what a checkpoint holds, and how it is saved and found again."""
 
     def __init__(self, recipe: Recipe, model: HubModel, accelerator: Accelerator):
-        self.recipe, self.accelerator = recipe, accelerator
+        self.recipe = dataclasses.replace(recipe, mixed_precision=accelerator.mixed_precision)  # whoever has chosen it
+        self.accelerator = accelerator
         self.folder = Path(recipe.out)
         self.raw_model = on_device(model, accelerator)
         trained = (parameter for parameter in self.raw_model.parameters() if parameter.requires_grad)
@@ -155,6 +156,7 @@ class Run:
             "before": self.before,
             "scaler": self._scaler_state(),
             "pictures_a_step": self._pictures_a_step(),
+            "processes": self.accelerator.num_processes,
             "config": config_of(self.raw_model),
             "recipe": dataclasses.asdict(self.recipe),
         }
@@ -195,7 +197,8 @@ class Run:
         model, folder = self.averaged().cpu(), self.folder / "final"
         if self.accelerator.is_main_process:
             model.save_pretrained(folder)
-            training = Training.of(self.recipe, model, self.step, self.measures, self.before)
+            processes = self.accelerator.num_processes
+            training = Training.of(self.recipe, model, self.step, self.measures, self.before, processes)
             save_card(folder, self.recipe.push_to or portable(str(folder)), training)
         return model
 

@@ -54,6 +54,24 @@ class Recipe:
         for name in ("batch_size", "accumulate", "validation_pictures", "validate_every"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"--{name} must be 1 or more, not {getattr(self, name)}")
+        for name in (
+            "steps",
+            "training_pictures",
+            "patch",
+            "resize",
+            "warmup",
+            "clip_norm",
+            "workers",
+            "seed",
+            "checkpoint_minutes",
+        ):
+            if getattr(self, name) < 0:
+                raise TrainingError(f"--{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("lr", "epochs"):
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"--{name} must be more than 0, not {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise TrainingError(f"--ema must be from 0 to below 1, not {self.ema}")
 
 
 R = TypeVar("R", bound=Recipe)
