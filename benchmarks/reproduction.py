@@ -3,9 +3,9 @@
     python -m benchmarks.reproduction --cifar10 uoft-cs/cifar10 --imagenet64 benjamin-paine/imagenet-1k-64x64
 
 The paper trains on all images of a set, hours on a GPU; here a run sees the first few hundred or thousand of them, as often as
-the paper does, and both recipes see the same in the same batches. PSNR is the mean per image on the first 500 of the validation
-split. The grey picture's is the baseline of colour; the shipped colorizer is measured at its safest vividness, and its encoder
-starts from ImageNet's weights, which the paper's network never saw.
+the paper does, and both recipes see the same in the same batches. PSNR is the mean per image on 500 of the validation split,
+always the same. The grey picture's is the baseline of colour; the shipped colorizer is measured at its safest vividness, and its
+encoder starts from ImageNet's weights, which the paper's network never saw.
 """
 
 import argparse

@@ -30,10 +30,11 @@ from PIL import Image as PILImage
 from restore import engine
 from restore.engine import Done, Share, Tally, Task
 from restore.files import replacing, sweep
-from restore.images import WRITERS, Picture, encode_picture, open_picture, suffix_of
+from restore.images import Picture, encode_picture, open_picture, suffix_of
 
 PART_ROWS = 100  # a process that dies loses at most so many
 GROUP_BYTES = 32 << 20  # of pictures that are held before they are written
+KEPT = (".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # suffixes whose format results keep, as `suffix_of` does
 ON_THE_HUB = "hf://datasets/"  # an output that begins so is a data set USER/NAME there
 PASSING = (409, 412, 429, 500, 502, 503, 504)  # another process has just committed, commits come too fast, the Hub is busy
 COMMIT_ATTEMPTS = 8
@@ -233,8 +234,8 @@ class RowTask(Task[Row, Record]):
         return open_picture(content, max_pixels=self.max_pixels)
 
     def write(self, image: PILImage.Image, item: Row) -> Record:
-        path = Path(item.path or "")
-        suffix = suffix_of(item.content) if item.content else path.suffix if path.suffix.lower() in WRITERS else ".png"
+        path = Path((item.path or "").partition("::")[0])  # zip://a.jpg::photos.zip is a.jpg
+        suffix = suffix_of(item.content) if item.content else path.suffix if path.suffix.lower() in KEPT else ".png"
         content = encode_picture(image, suffix, keep_gps=self.keep_gps)
         return {"bytes": content, "path": path.stem + suffix if path.name else None}
 

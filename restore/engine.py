@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,6 +194,7 @@ def _run_here(items: Iterable[Item], task: Task[Item, Result], settle: Settle[It
         while behind:
             item, writing = behind.popleft()
             settle(item, writing.result)
+            _forget_frames(writing.exception())
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         readings = ((item, reader.submit(task.read, item)) for item in items)
@@ -203,17 +205,30 @@ def _run_here(items: Iterable[Item], task: Task[Item, Result], settle: Settle[It
                 ahead.extend(itertools.islice(readings, 1))
                 finishing: Future[Done[Result]] = Future()
                 try:
-                    picture = reading.result()
-                    image = task.work(picture, progress=advance, in_place=True)
+                    image, notes = _work(task, reading, advance)
                 except FAILURES as error:
+                    _forget_frames(error)
                     finishing.set_exception(error)
+                del reading  # else the memory of the picture would be kept beside the next
                 catch_up()
                 if not finishing.done():
-                    finishing = writer.submit(_finish, task, image, item, picture.notes)
-                    del picture, image, reading  # else their memory would be kept beside the next
+                    finishing = writer.submit(_finish, task, image, item, notes)
+                    del image
                 behind.append((item, finishing))
         finally:
             catch_up()
+
+
+def _work(task: Task[Item, Result], reading: Future[Picture], advance: Progress) -> tuple[Image.Image, tuple[str, ...]]:
+    picture = reading.result()
+    return task.work(picture, progress=advance, in_place=True), picture.notes
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what was at hand where an exception came from, such as the picture that failed."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _finish(task: Task[Item, Result], image: Image.Image, item: Item, notes: tuple[str, ...]) -> Done[Result]:

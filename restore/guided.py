@@ -41,7 +41,7 @@ class GuidedColor:
         place = ((row + 0.5) * (low_height / self.height) - 0.5).clamp(0, low_height - 1)
         above = place.long()
         below = (above + 1).clamp_max(low_height - 1)
-        return torch.lerp(self.maps[:, :, above], self.maps[:, :, below], (place - above)[:, None])
+        return torch.lerp(self.maps[:, :, above], self.maps[:, :, below], (place - above).to(self.maps)[:, None])
 
 
 def _around(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from restore.color import rgb_to_lab
 
 SSIM_WINDOW = 11  # pixels
-SSIM_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 20  # of a map at a time, which takes up to two hundred bytes a pixel to make
 
 
 def mse(picture: Tensor, truth: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ def ssim(picture: Tensor, truth: Tensor) -> Tensor:
     height, width = picture.shape[-2:]
     if min(height, width) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs pictures of at least 11x11 pixels, not {width}x{height}")
-    rows = max(SSIM_WINDOW, SSIM_PIXELS // width)  # of the map at a time, which takes a hundred bytes a pixel to make
-    total = picture.new_zeros(len(picture), dtype=torch.float64)
+    rows = max(SSIM_WINDOW, STRIP_PIXELS // width)
+    total = torch.zeros(len(picture), dtype=torch.float64)  # on the CPU, since an Apple GPU has no such numbers
     for first in range(0, height - SSIM_WINDOW + 1, rows):
         seen = (..., slice(first, first + rows + SSIM_WINDOW - 1), slice(None))
         strip = _ssim_map(picture[seen], truth[seen], window_size=SSIM_WINDOW, padding="valid")
-        total += strip.double().mean(1).sum((1, 2))
-    return (total / ((height - SSIM_WINDOW + 1) * (width - SSIM_WINDOW + 1))).to(picture.dtype)
+        total += strip.cpu().double().mean(1).sum((1, 2))
+    return (total / ((height - SSIM_WINDOW + 1) * (width - SSIM_WINDOW + 1))).to(picture)
 
 
 def colorfulness(picture: Tensor) -> Tensor:
@@ -55,7 +55,13 @@ def colorfulness(picture: Tensor) -> Tensor:
 
 def ciede2000(picture: Tensor, truth: Tensor) -> Tensor:
     """Mean colour difference of each picture (CIEDE2000, Sharma et al., 2005); 1 is just noticeable."""
-    return _ciede2000_map(*rgb_to_lab(picture), *rgb_to_lab(truth)).mean(dim=(1, 2, 3))
+    height, width = picture.shape[-2:]
+    rows = max(1, STRIP_PIXELS // width)
+    total = torch.zeros(len(picture), dtype=torch.float64)
+    for first in range(0, height, rows):
+        seen = (..., slice(first, first + rows), slice(None))
+        total += _ciede2000_map(*rgb_to_lab(picture[seen]), *rgb_to_lab(truth[seen])).cpu().double().sum((1, 2, 3))
+    return (total / (height * width)).to(picture)
 
 
 def _ciede2000_map(lightness1: Tensor, ab1: Tensor, lightness2: Tensor, ab2: Tensor) -> Tensor:

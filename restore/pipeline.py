@@ -174,6 +174,11 @@ def denoise_tensor(
     batch, _, height, width = noisy.shape
     turns = TURNS if self_ensemble else TURNS[:1]
     out = torch.empty_like(noisy) if out is None else out
+    if len(parts := _parts_of_batch(noisy, TILE_PIXELS)) > 1:
+        for number, part in enumerate(parts):
+            report = _part(progress, number / len(parts), (number + 1) / len(parts))
+            denoise_tensor(noisy[part], network, strength, self_ensemble, report, out[part])
+        return out
     with _inference(network) as like:
         for count, turn in enumerate(turns):
             report = _part(progress, count / len(turns), (count + 1) / len(turns))
@@ -212,6 +217,11 @@ def colorize_tensor(
     hints = _checked_hints(hints, rgb)
     network = load(Colorizer, model)
     out = torch.empty_like(rgb) if out is None else out
+    if len(parts := _parts_of_batch(rgb, STRIP_PIXELS)) > 1:
+        for number, part in enumerate(parts):
+            report = _part(progress, number / len(parts), (number + 1) / len(parts))
+            colorize_tensor(rgb[part], network, vividness, hints, report, out[part])
+        return out
     height, width = rgb.shape[2:]
     pieces = list(strips(height, width, STRIP_PIXELS))
     with _inference(network) as like:
@@ -222,6 +232,12 @@ def colorize_tensor(
             out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out)
             _report(progress, done / len(pieces))
     return out
+
+
+def _parts_of_batch(pictures: Tensor, max_pixels: int) -> list[slice]:
+    """Parts of a batch of so many pixels each, or of one picture, so that memory does not grow with the batch."""
+    count = max(1, max_pixels // (pictures.shape[2] * pictures.shape[3]))
+    return [slice(first, first + count) for first in range(0, len(pictures), count)]
 
 
 def is_colourless(rgb: Tensor) -> bool:
@@ -382,23 +398,41 @@ def load(kind: type[Network], model: Network | str | Path) -> Network:
 
 def _from_pretrained(kind: type[Network], name: str | Path) -> Network:
     try:
-        network = kind.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
+        with torch.inference_mode(False):  # it outlives its first use, and may be trained on
+            network = kind.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
+            return network.to(memory_format=torch.channels_last)
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise WeightsError(f"{name}: {' '.join(str(error).split())}") from error
-    return network.to(memory_format=torch.channels_last)
 
 
 @contextmanager
 def _inference(network: nn.Module) -> Iterator[Tensor]:
     """Run in evaluation mode, without gradients, and with warm pages; gives a weight, which has the device and the precision."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
+    with _evaluating(network), warm_pages(), torch.inference_mode():
+        yield next(network.parameters())
+
+
+_evaluated: dict[nn.Module, tuple[int, list[nn.Module]]] = {}  # by network: how many use it, and what of it was in training
+_counting = threading.Lock()
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and back when the last thread that uses it has done."""
+    with _counting:
+        users, training = _evaluated.get(network, (0, [module for module in network.modules() if module.training]))
+        _evaluated[network] = users + 1, training
+        network.eval()
     try:
-        with warm_pages(), torch.inference_mode():
-            yield next(network.parameters())
+        yield
     finally:
-        for module in training:
-            module.training = True
+        with _counting:
+            users, training = _evaluated.pop(network)
+            if users > 1:
+                _evaluated[network] = users - 1, training
+            else:
+                for module in training:
+                    module.training = True
 
 
 # Progress

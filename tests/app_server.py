@@ -1,21 +1,16 @@
 """The app on a free port of this machine, for the tests of its endpoints and of its page."""
 
-import atexit
 import contextlib
 import os
-import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-TEMPORARY = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")  # before gradio is imported
-
 import app
 
-atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+TEMPORARY = os.environ["GRADIO_TEMP_DIR"]  # of the tests
 
 
 class Endless:

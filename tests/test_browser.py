@@ -455,7 +455,7 @@ def test_who_cancels_or_leaves_gives_up_the_turn(
         assert work_forever.started.wait(30)
         if way_out == "cancel":
             press(page, "Cancel")
-            assert work_forever.stopped.wait(2)
+            assert work_forever.stopped.wait(10)
             expect(opened(page).get_by_text("Working")).to_be_hidden()
         else:
             page.close()

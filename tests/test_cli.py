@@ -14,6 +14,7 @@ import torch
 from corpus import png
 from PIL import Image
 
+from restore import colorize, restore
 from restore.__main__ import main
 from restore.folder import Job, UsageError, plan
 from restore.images import open_picture
@@ -61,16 +62,30 @@ def test_one_file_to_one_file(run: Run, task: str, capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_settings_arrive(run: Run) -> None:
+def test_the_settings_arrive(run: Run, models: dict[str, str]) -> None:
     assert run("denoise", "album/a.png", "-o", "same.png", "--strength", "0") == 0
     assert torch.equal(open_picture("same.png").rgb, open_picture("album/a.png").rgb)
     assert run("denoise", "album/a.png", "-o", "mean.png", "--self-ensemble") == 0
     assert run("denoise", "album/a.png", "-o", "plain.png") == 0
     assert Path("mean.png").read_bytes() != Path("plain.png").read_bytes()
-    assert (
-        run("colorize", "album/a.png", "-o", "safe.png", "--vividness", "0", "--hint", "3,4,#ff0000", "--hint", "9,9,blue") == 0
-    )
-    assert run("restore", "album/a.png", "-o", "all.png", "--vividness", "2", "--strength", "0.5", "--self-ensemble") == 0
+    colour = ("--vividness", "0", "--hint", "3,4,#ff0000", "--hint", "9,9,blue")
+    settings: dict[str, Any] = {"vividness": 0, "hints": [(3, 4, (255, 0, 0)), (9, 9, (0, 0, 255))]}
+    assert run("colorize", "album/a.png", "-o", "safe.png", *colour) == 0
+    expected = colorize("album/a.png", models["colorizer"], **settings)
+    assert Image.open("safe.png").tobytes() == expected.tobytes()
+    assert run("restore", "album/a.png", "-o", "all.png", "--strength", "0.5", "--self-ensemble", *colour) == 0
+    both = {"denoiser": models["denoiser"], "colorizer": models["colorizer"], "strength": 0.5, "self_ensemble": True}
+    assert Image.open("all.png").tobytes() == restore("album/a.png", **both, **settings).tobytes()
+
+
+def test_the_place_goes_unless_it_is_wanted(run: Run) -> None:
+    tags = Image.Exif()
+    tags[0x8825] = {1: "N", 2: (48.0, 51.0, 30.0)}
+    Path("trip").mkdir()
+    Image.new("RGB", (9, 9)).save("trip/a.jpg", exif=tags)
+    for output, flags in (("without", []), ("with", ["--keep-gps"])):
+        assert run("denoise", "trip", "-o", output, *flags) == 0
+        assert bool(Image.open(f"{output}/a.jpg").getexif().get_ifd(0x8825)) == bool(flags)
 
 
 def test_a_folder_keeps_its_tree(run: Run, capfd: pytest.CaptureFixture[str]) -> None:

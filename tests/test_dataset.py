@@ -13,10 +13,11 @@ import pytest
 from archive import contents, save_network, save_pictures
 from datasets import Dataset, Features, Image, Value, load_dataset
 from hub_server import WRITER, Hub, serving
+from PIL import Image as PILImage
 
 from restore import dataset
 from restore.__main__ import main
-from restore.images import open_picture
+from restore.images import open_picture, suffix_of
 from restore.models.denoiser import Denoiser
 from restore.pipeline import denoise
 
@@ -112,6 +113,18 @@ def test_a_picture_that_cannot_be_fetched_fails_alone(monkeypatch: pytest.Monkey
     task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
     with pytest.raises(dataset.DataError, match=r"cannot read https://h/a\.png: TimeoutOnTheWayError"):
         task.read(dataset.Row(file=0, number=0, content=None, path="https://h/a.png"))
+
+
+@pytest.mark.parametrize(
+    ("path", "result"),
+    [("a/b.JPG", "b.JPG"), ("b.bmp", "b.png"), ("zip://c.webp::/photos/train.zip", "c.webp"), ("https://h/d.heic", "d.png")],
+)
+def test_a_picture_that_comes_by_its_path_keeps_name_and_format(path: str, result: str) -> None:
+    task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
+    record = task.write(PILImage.new("RGB", (4, 3)), dataset.Row(file=0, number=0, content=None, path=path))
+    assert record["path"] == result
+    assert isinstance(record["bytes"], bytes)
+    assert Path(result).suffix.lower() == suffix_of(record["bytes"])
 
 
 def test_the_order_in_which_pictures_are_done_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

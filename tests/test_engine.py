@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -48,6 +49,28 @@ def _limit() -> Iterator[None]:
     watch.start()
     yield
     watch.cancel()
+
+
+def test_what_fails_leaves_nothing_in_memory() -> None:
+    """Not even until the next picture is in the network."""
+    pictures: list[weakref.ref[Picture]] = []
+    kept: list[bool] = []
+
+    def work(picture: Picture, progress: Callable[[float], object], in_place: bool) -> Image.Image:  # noqa: ARG001
+        kept.extend(known() is not None for known in pictures)
+        pictures.append(weakref.ref(picture))
+        raise ValueError("broken") from KeyError("a cause")
+
+    failed: list[float] = []
+
+    def settle(item: float, outcome: Callable[[], Done[int]]) -> None:
+        with pytest.raises(ValueError, match="broken"):
+            outcome()
+        failed.append(item)
+
+    engine.run([0.0, 0.01, 0.02], Nap(work, max_pixels=100, keep_gps=False), settle, lambda _: None, 1)
+    assert failed == [0.0, 0.01, 0.02]
+    assert not any(kept)
 
 
 def run(items: list[float], on_result: Callable[[int], None] = lambda _: None) -> dict[float, str]:

@@ -92,10 +92,13 @@ def test_ssim_agrees_with_scikit_image(photos: Tensor, noisy: Tensor) -> None:
     assert metrics.ssim(noisy, photos).tolist() == pytest.approx(theirs, abs=1e-4)
 
 
-def test_ssim_by_strips_is_that_of_the_whole(photos: Tensor, noisy: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = metrics.ssim(noisy, photos)
-    monkeypatch.setattr(metrics, "SSIM_PIXELS", 13 * photos.shape[-1])
-    torch.testing.assert_close(metrics.ssim(noisy, photos), whole)
+@pytest.mark.parametrize("measure", [metrics.ssim, metrics.ciede2000])
+def test_a_measure_by_strips_is_that_of_the_whole(
+    measure: Callable[[Tensor, Tensor], Tensor], photos: Tensor, noisy: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measure(noisy, photos)
+    monkeypatch.setattr(metrics, "STRIP_PIXELS", 13 * photos.shape[-1])
+    torch.testing.assert_close(measure(noisy, photos), whole)
 
 
 def test_ssim_refuses_a_picture_below_its_window() -> None:

@@ -44,6 +44,33 @@ def test_kernels_move_as_pytorchs_muon_moves_matrices(generator: Generator) -> N
         torch.testing.assert_close(kernel.flatten(1), matrix)
 
 
+def test_a_second_group_is_refused(generator: Generator) -> None:
+    model = network(generator)
+    with pytest.raises(ValueError, match="one group"):
+        Muon(model[:2].parameters(), LR).add_param_group({"params": model[2].parameters()})
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_there_may_be_kernels_alone_or_none(part: str, generator: Generator) -> None:
+    parameter = getattr(network(generator)[0], part)
+    before = parameter.detach().clone()
+    Muon([parameter], LR).step()
+    assert not parameter.equal(before)
+
+
+def test_a_closure_gives_gradients_and_loss(generator: Generator) -> None:
+    model, loss = network(generator)[0], torch.tensor(3.0)
+    before = model.weight.detach().clone()
+    model.zero_grad()
+
+    def closure() -> torch.Tensor:
+        model(torch.rand(1, 3, 8, 8, generator=generator)).sum().backward()
+        return loss
+
+    assert Muon(model.parameters(), LR).step(closure) is loss
+    assert not model.weight.equal(before)
+
+
 def test_all_else_moves_as_adamw_moves_it(generator: Generator) -> None:
     model = network(generator)
     others = [model[0].bias, model[1].weight, model[1].bias, model[2].bias]

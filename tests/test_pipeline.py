@@ -175,6 +175,47 @@ def test_a_network_of_another_precision_is_taken(
     assert estimate_sigma(noisy.to(kind), denoiser) == pytest.approx(estimate_sigma(noisy, denoiser), rel=0.05, abs=1e-3)
 
 
+def test_hints_of_a_batch_are_colours_in_half_precision_too(photos: Tensor, colorizer: Colorizer) -> None:
+    """Each picture's dab covers other cells, since it covers what is as light as its middle."""
+    half = copy.deepcopy(colorizer).half()
+    assert colorize_tensor(photos, half, hints=[(30, 40, (200, 40, 40))]).isfinite().all()
+
+
+def test_a_batch_is_done_in_parts(
+    photos: Tensor, denoiser: Denoiser, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, tasks = photos.repeat(3, 1, 1, 1), ((denoise_tensor, denoiser), (colorize_tensor, colorizer))
+    wholes = [task(batch, network) for task, network in tasks]
+    for name in ("TILE_PIXELS", "STRIP_PIXELS"):
+        monkeypatch.setattr(pipeline, name, 2 * photos[0, 0].numel())
+    for (task, network), whole in zip(tasks, wholes, strict=True):
+        most: list[int] = []
+        handle = network.tail.register_forward_pre_hook(lambda _, inputs, most=most: most.append(len(inputs[0])))
+        fractions: list[float] = []
+        torch.testing.assert_close(task(batch, network, progress=fractions.append), whole, atol=1e-5, rtol=0)
+        handle.remove()
+        assert max(most) <= 4 < len(batch)  # the colorizer looks at each in the mirror too
+        assert fractions == sorted(fractions)
+        assert (fractions[0], fractions[-1]) == (0, 1)
+
+
+def test_threads_may_share_a_network_that_was_in_training() -> None:
+    network = Denoiser(widths=(4, 8), depths=(1, 1), norm="batch")
+    first, second = pipeline._evaluating(network), pipeline._evaluating(network)
+    first.__enter__()
+    with second:
+        first.__exit__(None, None, None)
+        assert not any(module.training for module in network.modules())
+    assert all(module.training for module in network.modules())
+
+
+def test_a_network_that_was_first_used_without_gradients_can_be_trained(denoiser: Denoiser, tmp_path: Path) -> None:
+    denoiser.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        denoise_tensor(torch.rand(1, 3, 8, 8), tmp_path)
+    pipeline.load(Denoiser, tmp_path)(torch.rand(1, 3, 8, 8)).sum().backward()
+
+
 @pytest.mark.parametrize(
     "rgb", [torch.rand(3, 8, 8), torch.rand(1, 4, 8, 8), torch.rand(0, 3, 8, 8), torch.ones(1, 3, 8, 8).byte()]
 )
@@ -420,6 +461,7 @@ def test_colourless_is_a_matter_of_chroma(photos: Tensor, generator: Generator) 
         assert is_colourless(grey)
         assert is_colourless(torch.lerp(grey, photo, 0.05))  # faded
         assert is_colourless(toned(photo, [0.12, 0.08, 0.04], [1.0, 0.94, 0.8]))  # sepia
+        assert not is_colourless(toned(photo, [0.04, 0.08, 0.3], [0.7, 0.9, 1.0]))  # as strong, but blue, as a sky is
     assert is_colourless(torch.rand(1, 1, 2, 2, generator=generator).expand(1, 3, 2, 2))
     assert not is_colourless(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8) * torch.tensor([0.0, 1.0] * 4))
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -93,21 +94,32 @@ def test_the_workflow_deploys_by_the_documented_command() -> None:
     assert set(re.findall(r"\$(\w+)", upload["run"])) <= upload["env"].keys()
 
 
+PARTS = ("app.py", "README.md", "requirements.txt", "restore", "web", "train", "examples", "docs")
+
+
 def test_the_documented_command_deploys(tmp_path: Path) -> None:
-    hub = Hub()
+    """Of a copy, since whatever else lies in this folder would go along."""
+    hub, clone = Hub(), tmp_path / "space"
+    clone.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, clone / part, **({"ignore": shutil.ignore_patterns("*.pyc")} if copy is shutil.copytree else {}))
+    (clone / ".env").write_text("HF_TOKEN=secret")
+    hub.add("space", "tester/space", {"old.py": b"gone by now"})
+    others = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     words = shlex.split(command(README).replace("USER/SPACE", "tester/space"))
     words[0] = str(Path(sys.executable).parent / words[0])
     with serving(hub) as address:
-        settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_TOKEN": WRITER, "HF_HUB_DISABLE_XET": "1"}
+        settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": WRITER, "HF_HUB_DISABLE_XET": "1"}
         done = subprocess.run(  # noqa: S603
-            words, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=300, check=False
+            words, cwd=clone, env=others | settings, capture_output=True, text=True, timeout=300, check=False
         )
     assert done.returncode == 0, done.stderr
     _, files = hub.repositories["space", "tester/space"].at("main")
     assert files.keys() >= {"README.md", "requirements.txt", "app.py", "restore/pipeline.py", "restore/weights/SHA256SUMS"}
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "web").glob("*.py")} <= files.keys()
     assert len(list((ROOT / "restore/weights").glob("*/model.safetensors"))) == len(hub.blobs)
-    assert not [path for path in files if path.startswith(("runs/", "data/", ".git/")) or path.endswith(".pyc")]
+    assert not files.keys() & {".env", "old.py"}
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ KINDS = {
 }
 PURPOSES = {  # of a denoiser, by the noise that it was trained on
     "photo": "Removes noise and the dots of print from photographs, blind to their kind and strength.",
-    "paper-cifar10": "Removes the paper's noise: Gaussian of sigma 0.125, then 1% salt and pepper. It has seen no other.",
-    "paper-imagenet64": "Removes the paper's noise: Gaussian of sigma 0.125, then 2% salt and pepper. It has seen no other.",
+    "paper-cifar10": "Removes the paper's noise: Gaussian of sigma 0.125, then 1% salt and pepper. Its last run saw no other.",
+    "paper-imagenet64": "Removes the paper's noise: Gaussian of sigma 0.125, then 2% salt and pepper. Its last run saw no other.",
 }
 MEASURES = {"psnr": "PSNR, mean per image", "gain": "over grey", "pooled_gain": "over grey, pooled"}
 

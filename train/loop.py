@@ -249,7 +249,7 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
     """Train `model` as the recipe says and return its averaged weights, which are also in `recipe.out`/final.
 
     Batches are numbered through all processes, and each draws its noise from a generator seeded by its number. So a resumed run
-    repeats an undisturbed one to the bit, and N processes see what one sees that accumulates N times as many batches.
+    repeats an undisturbed one, on a CPU to the bit, and N processes see what one sees that accumulates N times as many batches.
     """
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.accumulate,

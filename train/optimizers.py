@@ -1,6 +1,7 @@
 """The optimizers that a recipe can name."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,23 +22,37 @@ class Muon(Optimizer):
         self._kernels = [parameter for parameter in everything if is_mixing(parameter)]
         self._matrices = [nn.Parameter(kernel.detach().flatten(1).clone()) for kernel in self._kernels]
         self._others = [parameter for parameter in everything if not is_mixing(parameter)]
-        self._muon = torch.optim.Muon(self._matrices, lr, weight_decay, adjust_lr_fn="match_rms_adamw")
-        self._adamw = AdamW(self._others, lr, weight_decay=weight_decay)
+        self._inner: list[Optimizer] = []  # one for the matrices and one for the others, as far as there are any
+        if self._matrices:
+            self._inner.append(torch.optim.Muon(self._matrices, lr, weight_decay, adjust_lr_fn="match_rms_adamw"))
+        if self._others:
+            self._inner.append(AdamW(self._others, lr, weight_decay=weight_decay))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Raise ValueError for a second group: all parameters share one rate."""
+        if self.param_groups:
+            raise ValueError("Muon takes one group of parameters")
+        super().add_param_group(param_group)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002  # Accelerate says None too
-        """Take one step with the gradients at hand; all state is in `state`, by parameter."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step with the gradients at hand, or those of `closure`; all state is in `state`, by parameter."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
             matrix.copy_(kernel.flatten(1))
             matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
-            self._muon.state[matrix] = self.state[kernel]
+            self._inner[0].state[matrix] = self.state[kernel]
         for parameter in self._others:
-            self._adamw.state[parameter] = self.state[parameter]
-        for optimizer in (self._muon, self._adamw):
+            self._inner[-1].state[parameter] = self.state[parameter]
+        for optimizer in self._inner:
             optimizer.param_groups[0]["lr"] = self.param_groups[0]["lr"]
-            optimizer.step()  # type: ignore[no-untyped-call]  # PyTorch's Muon has no types
+            optimizer.step()
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
             kernel.copy_(matrix.view_as(kernel))
+        return loss
 
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW, "muon": Muon}

@@ -58,6 +58,8 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
         it is in the whole estimate (with any `norm` but "group"), at less cost, for the decoder computes little else; the encoder
         reads all it is given, of which only `halo` pixels around the part matter.
 
+        A trace of it (torch.jit.trace) is for pictures of the size that it was traced with.
+
         Raises ValueError for a part that is empty, or that does not start at multiples of `size_multiple`.
         """
         rows, columns = (self._checked(span, side) for span, side in zip(part, noisy.shape[-2:], strict=True))

@@ -60,16 +60,19 @@ class HintCopy(nn.Module):
         cells = known[hinted].any(0)  # that hold a hint in any of them
         query, key = (linear(looks)[hinted].flatten(2).transpose(1, 2) for linear in (self.query, self.key))
         none = self.none(looks)[hinted].flatten(2).transpose(1, 2)  # (B, h * w, 1)
-        position = positions(size).to(looks)
+        position = positions(size).to(looks.device)
 
-        alike = query @ key[:, cells].transpose(1, 2) / query.shape[2] ** 0.5  # (B, h * w, M)
-        score = alike - self.log_slope.exp() * torch.cdist(position, position[cells])
-        score = score.masked_fill(~known[hinted][:, None, cells], float("-inf"))
-        share = torch.cat([score, none], dim=2).softmax(2)
+        with torch.autocast(looks.device.type, enabled=False):  # half precision holds neither small odds nor distances
+            query, key, none = query.float(), key.float(), none.float()
+            alike = query @ key[:, cells].transpose(1, 2) / query.shape[2] ** 0.5  # (B, h * w, M)
+            score = alike - self.log_slope.float().exp() * torch.cdist(position, position[cells])
+            score = score.masked_fill(~known[hinted][:, None, cells], float("-inf"))
+            share = torch.cat([score, none], dim=2).softmax(2)
 
-        distance = torch.cdist(ab[hinted][:, cells], bin_centers.expand(len(score), -1, -1))
-        colours = (-0.5 * (distance / HINT_SIGMA) ** 2).softmax(2)  # (B, M, Q)
-        mixture = share[..., :-1] @ colours + share[..., -1:] * logits[hinted].flatten(2).transpose(1, 2).softmax(2)
+            distance = torch.cdist(ab[hinted][:, cells], bin_centers.float().expand(len(score), -1, -1))
+            colours = (-0.5 * (distance / HINT_SIGMA) ** 2).softmax(2)  # (B, M, Q)
+            own = logits[hinted].float().flatten(2).transpose(1, 2).softmax(2)
+            mixture = share[..., :-1] @ colours + share[..., -1:] * own
         mixed = logits.flatten(2).transpose(1, 2).clone()  # (B, h * w, Q)
         mixed[hinted] = mixture.clamp_min(1e-9).log().to(mixed)
         return mixed.transpose(1, 2).view_as(logits)
@@ -77,7 +80,7 @@ class HintCopy(nn.Module):
 
 def pool_hints(hints: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Hints (B, 3, H, W) by cell: the mean of the ab known in each (B, h * w, 2), and whether there is any (B, h * w)."""
-    pooled = F.adaptive_avg_pool2d(hints, (size[0], size[1])).flatten(2).transpose(1, 2)
+    pooled = F.adaptive_avg_pool2d(hints.float(), (size[0], size[1])).flatten(2).transpose(1, 2)
     share = pooled[..., 2:]
     return pooled[..., :2] / share.clamp_min(1e-12), share[..., 0] > 0
 

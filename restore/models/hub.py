@@ -71,7 +71,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
         with torch.random.fork_rng(devices=[]):  # the initial weights, which give way at once, are not to be drawn from it
             model = cls._from_config(config)
         model._load_weights(weights)
-        return model.to(device).eval()
+        return model.to(device, torch.float32).eval()
 
     @classmethod
     def _from_config(cls, path: Path) -> Self:
