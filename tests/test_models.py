@@ -23,6 +23,7 @@ from restore.models.denoiser import Denoiser
 from restore.models.hints import HintCopy, pool_hints
 from restore.models.hub import HubModel, WeightsError
 from train import bundle
+from train.loop import config_of
 
 PAPER: dict[str, Any] = {"stem_kernel": 7, "norm": "batch", "down": "max", "up": "nearest", "skips": False}
 DENOISERS: dict[str, dict[str, Any]] = {
@@ -472,6 +473,10 @@ def test_the_weights_of_another_class_are_refused(saved: Path) -> None:
 def test_a_name_that_can_be_nothing_is_refused(name: str) -> None:
     with pytest.raises(WeightsError, match="neither a bundled name"):
         Denoiser.from_pretrained(name)
+
+
+def test_the_defaults_are_the_network_that_is_shipped() -> None:
+    assert config_of(Denoiser()) == config_of(Denoiser.from_pretrained("denoiser-photo"))
 
 
 def test_a_path_is_never_taken_for_a_hub_id() -> None:
