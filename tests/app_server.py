@@ -1,7 +1,6 @@
 """The app on a free port of this machine, for the tests of its endpoints and of its page."""
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -9,8 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import app
-
-TEMPORARY = os.environ["GRADIO_TEMP_DIR"]  # of the tests
 
 
 class Endless:

@@ -10,8 +10,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 # Before those who read it are imported: nothing goes to the user's own caches, and a GPU would round otherwise.
-os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")
-os.environ["HF_DATASETS_CACHE"] = os.environ["GRADIO_TEMP_DIR"] + "/datasets"
+TEMPORARY = os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="photo-restorer-tests-")
+os.environ["HF_DATASETS_CACHE"] = f"{TEMPORARY}/datasets"
 os.environ["ACCELERATE_USE_CPU"] = "true"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

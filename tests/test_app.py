@@ -21,7 +21,8 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from app_server import TEMPORARY, Endless, serve
+from app_server import Endless, serve
+from conftest import TEMPORARY
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
