@@ -226,7 +226,9 @@ def _work(task: Task[Item, Result], reading: Future[Picture], advance: Progress)
 
 def _forget_frames(error: BaseException | None) -> None:
     """Let go of what was at hand where an exception came from, such as the picture that failed."""
-    while error is not None:
+    known: set[int] = set()
+    while error is not None and id(error) not in known:  # one may be its own cause
+        known.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 

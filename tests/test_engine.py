@@ -59,7 +59,8 @@ def test_what_fails_leaves_nothing_in_memory() -> None:
     def work(picture: Picture, progress: Callable[[float], object], in_place: bool) -> Image.Image:  # noqa: ARG001
         kept.extend(known() is not None for known in pictures)
         pictures.append(weakref.ref(picture))
-        raise ValueError("broken") from KeyError("a cause")
+        error = ValueError("broken")
+        raise error from error
 
     failed: list[float] = []
 

@@ -74,7 +74,7 @@ class Guard:
         limit = MAX_UPLOAD_BYTES if path.rstrip("/") == UPLOAD else MAX_BODY_BYTES
         if int(Headers(scope=scope).get("content-length", "0")) > limit:
             await _too_large(limit)(scope, receive, send)
-        elif path == RESULTS:
+        elif path == RESULTS and scope["method"] == "GET":
             await self._pass_results(scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, _marked(send))
