@@ -171,32 +171,35 @@ def denoise_tensor(
     _check_range("strength", strength, MAX_STRENGTH)
     _check_pictures(noisy)
     network = load(Denoiser, model)
-    batch, _, height, width = noisy.shape
-    turns = TURNS if self_ensemble else TURNS[:1]
     out = torch.empty_like(noisy) if out is None else out
-    if len(parts := _parts_of_batch(noisy, TILE_PIXELS)) > 1:
-        for number, part in enumerate(parts):
-            report = _part(progress, number / len(parts), (number + 1) / len(parts))
-            denoise_tensor(noisy[part], network, strength, self_ensemble, report, out[part])
-        return out
     with _inference(network) as like:
-        for count, turn in enumerate(turns):
-            report = _part(progress, count / len(turns), (count + 1) / len(turns))
-            size = turn.size(height, width)
-            tiles = split(*size, halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS // batch)
-            views = (turn.apply(noisy[:, :, *turn.source(tile.outer, height, width)]) for tile in tiles)
-            for done, (tile, seen) in enumerate(zip(tiles, views if self_ensemble else read(noisy, tiles), strict=True)):
-                _report(report, done / len(tiles))
-                if done and done % TRIM_EVERY == 0:
-                    trim()
-                with fast_precision(like.device):
-                    seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
-                    estimate = network(seen_there, tile.crop).to(out)
-                answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, float(strength)))
-                mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
-                mean.lerp_(answer, 1 / (count + 1)) if count else mean.copy_(answer)
-    _report(progress, 1.0)
+        for part, report in _parts_of_batch(noisy, TILE_PIXELS, progress):
+            _denoise_part(network, like, noisy[part], out[part], float(strength), self_ensemble, report)
     return out
+
+
+def _denoise_part(
+    network: Denoiser, like: Tensor, noisy: Tensor, out: Tensor, strength: float, self_ensemble: bool, progress: Progress | None
+) -> None:
+    """Denoise one large picture or several small ones by tiles; `like` is a weight of the network."""
+    height, width = noisy.shape[2:]
+    turns = TURNS if self_ensemble else TURNS[:1]
+    for count, turn in enumerate(turns):
+        report = _part(progress, count / len(turns), (count + 1) / len(turns))
+        size = turn.size(height, width)
+        tiles = split(*size, halo=network.halo, multiple=network.size_multiple, max_pixels=TILE_PIXELS)
+        views = (turn.apply(noisy[:, :, *turn.source(tile.outer, height, width)]) for tile in tiles)
+        for done, (tile, seen) in enumerate(zip(tiles, views if self_ensemble else read(noisy, tiles), strict=True)):
+            _report(report, done / len(tiles))
+            if done and done % TRIM_EVERY == 0:
+                trim()
+            with fast_precision(like.device):
+                seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
+                estimate = network(seen_there, tile.crop).to(out)
+            answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, strength))
+            mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
+            mean.lerp_(answer, 1 / (count + 1)) if count else mean.copy_(answer)
+    _report(progress, 1.0)
 
 
 def colorize_tensor(
@@ -217,27 +220,38 @@ def colorize_tensor(
     hints = _checked_hints(hints, rgb)
     network = load(Colorizer, model)
     out = torch.empty_like(rgb) if out is None else out
-    if len(parts := _parts_of_batch(rgb, STRIP_PIXELS)) > 1:
-        for number, part in enumerate(parts):
-            report = _part(progress, number / len(parts), (number + 1) / len(parts))
-            colorize_tensor(rgb[part], network, vividness, hints, report, out[part])
-        return out
-    height, width = rgb.shape[2:]
-    pieces = list(strips(height, width, STRIP_PIXELS))
     with _inference(network) as like:
-        _report(progress, 0.0)
-        color = _predict_color(network, rgb, vividness, hints, like)
-        for done, rows in enumerate(pieces, start=1):
-            lightness, _ = rgb_to_lab(rgb[:, :, rows].to(like.device, torch.float32))
-            out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out)
-            _report(progress, done / len(pieces))
+        for part, report in _parts_of_batch(rgb, STRIP_PIXELS, progress):
+            _colorize_part(network, like, rgb[part], out[part], vividness, hints, report)
     return out
 
 
-def _parts_of_batch(pictures: Tensor, max_pixels: int) -> list[slice]:
-    """Parts of a batch of so many pixels each, or of one picture, so that memory does not grow with the batch."""
+def _colorize_part(
+    network: Colorizer,
+    like: Tensor,
+    rgb: Tensor,
+    out: Tensor,
+    vividness: float,
+    hints: Sequence[Hint],
+    progress: Progress | None,
+) -> None:
+    """Colorize one large picture or several small ones by strips; `like` is a weight of the network."""
+    height, width = rgb.shape[2:]
+    pieces = list(strips(height, width, STRIP_PIXELS))
+    _report(progress, 0.0)
+    color = _predict_color(network, rgb, vividness, hints, like)
+    for done, rows in enumerate(pieces, start=1):
+        lightness, _ = rgb_to_lab(rgb[:, :, rows].to(like.device, torch.float32))
+        out[:, :, rows] = lab_to_rgb(lightness, color.rows(lightness, rows)).to(out)
+        _report(progress, done / len(pieces))
+
+
+def _parts_of_batch(pictures: Tensor, max_pixels: int, progress: Progress | None) -> Iterator[tuple[slice, Progress | None]]:
+    """Parts of a batch of so many pixels each, or of one picture, so that memory does not grow with it; and their progress."""
     count = max(1, max_pixels // (pictures.shape[2] * pictures.shape[3]))
-    return [slice(first, first + count) for first in range(0, len(pictures), count)]
+    for first in range(0, len(pictures), count):
+        done = min(first + count, len(pictures))
+        yield slice(first, done), _part(progress, first / len(pictures), done / len(pictures))
 
 
 def is_colourless(rgb: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """Pictures for training: a Hub id or a local folder (of images or Parquet files) to batches of float RGB."""
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -140,12 +141,13 @@ def _is_binary(feature: Any) -> bool:
 def is_held_out(record: Record) -> bool:
     """Whether a picture of a stream without a validation split belongs to it; copies of a picture share the answer.
 
-    Of a file on the net, which would have to be fetched for that, its address tells.
+    Of a file on the net, which would have to be fetched for that, its address tells, as the path of one that cannot be read.
     """
-    contents, path = (record["bytes"], record["path"]) if record else (None, None)
-    if contents is None and isinstance(path, str) and os.path.isfile(path):
-        contents = Path(path).read_bytes()
-    return zlib.crc32(contents if isinstance(contents, bytes) else str(path).encode()) < HELD_OUT * 2**32
+    path = str(record["path"]) if record else "None"
+    if record and (isinstance(record["bytes"], bytes) or os.path.isfile(path)):
+        with contextlib.suppress(DataError):
+            return zlib.crc32(_contents(record)) < HELD_OUT * 2**32
+    return zlib.crc32(path.encode()) < HELD_OUT * 2**32
 
 
 def decode(record: Record, resize: int = 0) -> Pixels:
