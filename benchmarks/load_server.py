@@ -9,6 +9,7 @@ from typing import Any
 import app
 from restore import pipeline
 from restore.models.denoiser import Denoiser
+from restore.models.hub import local_state
 from web import gpu, jobs
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     gpu.run = counting(gpu.run, options.record)
     if options.identity:
-        pipeline._loaded["Denoiser", "denoiser-photo"] = identity()
+        pipeline._loaded["Denoiser", "denoiser-photo"] = local_state("denoiser-photo"), identity()
     app.launch(app.build(options.queue_size), server_name="127.0.0.1", server_port=options.port)
 
 

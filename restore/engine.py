@@ -131,7 +131,7 @@ class Tally:
         if stopped:
             say(f"stopped: {self.done}{f' of {self.total}' if self.total else ''} done")
             return 130
-        if self.done + failed + self.skipped > 1:
+        if self.done + failed + self.skipped > 1 or self.skipped:
             say(f"{self.done} done, {self.skipped} skipped, {failed} failed")
         if not failed:
             return 0

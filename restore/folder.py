@@ -7,16 +7,16 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from restore import engine
-from restore.engine import Done, Share, Tally, Task
+from restore.engine import Done, Share, Tally, Task, say
 from restore.files import replacing, sweep
-from restore.images import WRITERS, ImageError, Picture, open_picture, save_picture
+from restore.images import WRITERS, ImageError, Picture, lost_in, open_picture, save_picture
 
 READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
 SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
@@ -30,11 +30,12 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to be read, and where its result goes; or a folder that cannot be read, and why."""
+    """One picture to be read, and where its result goes; or a folder of which there is none to be had, and why."""
 
     source: Path
     target: Path
     cause: str = ""
+    always: bool = False  # it is the only one asked for, so that it is done again
 
 
 @dataclass(frozen=True)
@@ -44,30 +45,36 @@ class FileTask(Task[Job, None]):
     def read(self, item: Job) -> Picture:
         if item.cause:
             raise ImageError(item.cause)
-        return open_picture(item.source, max_pixels=self.max_pixels)
+        picture = open_picture(item.source, max_pixels=self.max_pixels)
+        return replace(picture, notes=(*picture.notes, *lost_in(item.target.suffix, picture)))
 
     def write(self, image: Image.Image, item: Job) -> None:
         item.target.parent.mkdir(parents=True, exist_ok=True)
         save_picture(image, item.target, keep_gps=self.keep_gps)
 
 
-def plan(inputs: Sequence[Path], output: Path, share: int = 0) -> list[Job]:
+def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: bool = False) -> list[Job]:
     """Pair every picture with its result.
 
-    One file may go to a file, which has a suffix. All else goes into the folder `output`: a single folder with its tree, several
-    inputs each under its own name. What is already below `output` is not read again, and a suffix that cannot be written is
-    followed by .png.
+    One file may go to a file, which has a suffix, unless it is to go `into_folder`. All else goes into the folder `output`: a
+    single folder with its tree, several inputs each under its own name. What is already below `output` is not read again, and a
+    suffix that cannot be written is followed by .png.
 
     Raises:
-        UsageError: An input holds no picture, two results have one name, or something would take the place of a file that is not
-            ours: a result that of an input, or the list of failures, which `share` names, that of another's.
+        UsageError: The only input holds no picture, two results have one name, several are to go into one file, or something
+            would take the place of a file that is not ours: a result that of an input, or the list of failures, which `share`
+            names, that of another's.
     """
-    if len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and (output.suffix or output.is_file()):
-        jobs = [Job(inputs[0], output)]
+    alone = len(inputs) == 1
+    is_one_file, into_folder = alone and not inputs[0].is_dir(), into_folder or output.is_dir()
+    if is_one_file and not into_folder and (output.suffix or output.is_file()):
+        jobs = [Job(inputs[0], output, always=True)]
         if output.suffix.lower() not in WRITERS:
             raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
+    elif not is_one_file and not into_folder and output.suffix.lower() in WRITERS:
+        raise UsageError(f"{output}: this is named like one picture, and several go into a folder; {output}/ names one")
     else:
-        jobs = [job for path in inputs for job in _jobs(path, output, alone=len(inputs) == 1)]
+        jobs = [replace(job, always=is_one_file) for path in inputs for job in _jobs(path, output, alone)]
     report = _report(output, share)
     if _is_foreign(report):
         raise UsageError(f"{report}: this file is not a list of failures, and one would take its place")
@@ -90,7 +97,9 @@ def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
     locked: list[OSError] = []
     files = _pictures_below(path, output, locked.append)
     if not files and not locked:
-        raise UsageError(f"{path}: the folder holds no picture")
+        if alone:
+            raise UsageError(f"{path}: the folder holds no picture")
+        return [Job(path, place, "the folder holds no picture")]
     jobs = [Job(file, place / _writable(file.relative_to(path))) for file in files]
     folders = ((Path(error.filename), str(error.strerror)) for error in locked)
     return jobs + [Job(folder, place / folder.relative_to(path), cause) for folder, cause in folders]
@@ -98,29 +107,47 @@ def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
 
 def _pictures_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> list[Path]:
     """The files of a folder that are named like pictures, without hidden ones, and those of an output that lies within."""
+    return sorted(file for file in _seen_below(folder, output, onerror) if file.suffix.lower() in SUFFIXES)
+
+
+def left_out(inputs: Sequence[Path], output: Path) -> list[str]:
+    """What of the folders is not read, in words: files that are not named like pictures, and links to other folders."""
+    notes = []
+    for folder in filter(os.path.isdir, inputs):
+        seen = list(_seen_below(folder, output, lambda _: None))
+        links = [path for path in seen if path.is_symlink() and path.is_dir()]
+        others = [path for path in seen if path.suffix.lower() not in SUFFIXES and path not in links]
+        notes += [f"{folder}: {others[0].name} and the like, {len(others)} in all, are not named like pictures"] if others else []
+        notes += [f"{link}: a link to a folder is not followed" for link in links]
+    return notes
+
+
+def _seen_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> Iterator[Path]:
+    """The files of a folder and its links to folders, without hidden ones, and those of an output that lies within."""
     here, results = (Path(os.path.realpath(place)) for place in (folder, output))
-    files = []
     for parent, folders, names in os.walk(folder, onerror=onerror):
-        folders[:] = [name for name in folders if not name.startswith(".")]  # what is taken out is not walked
-        files += [Path(parent, name) for name in names]
-    return [
-        file
-        for file in sorted(files)
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
-        and file.is_file()
-        and (here.is_relative_to(results) or not (here / file.relative_to(folder)).is_relative_to(results))
-    ]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))  # what is taken out is not walked
+        for path in (Path(parent, name) for name in sorted(names) + folders):
+            is_seen = not path.name.startswith(".") and (path.name in names or path.is_symlink())
+            if is_seen and (here.is_relative_to(results) or not (here / path.relative_to(folder)).is_relative_to(results)):
+                yield path
 
 
 def _writable(name: Path) -> Path:
     return name if name.suffix.lower() in WRITERS else name.with_name(name.name + ".png")
 
 
-def left_to_do(jobs: Sequence[Job], output: Path, overwrite: bool) -> list[Job]:
+def left_to_do(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
     """The jobs without those that are done, unless `overwrite`. A single file is always done again."""
-    # os.path: a name that is too long exists nowhere, and is no reason to stop
-    return [job for job in jobs if overwrite or job.cause or job.target == output or not os.path.exists(job.target)]
+    return [job for job in jobs if overwrite or job.cause or job.always or not _is_done(job)]
+
+
+def _is_done(job: Job) -> bool:
+    """Whether there is a result that is no older than the picture."""
+    try:
+        return os.stat(job.source).st_mtime_ns <= os.stat(job.target).st_mtime_ns
+    except OSError:  # one of them is not there, or has a name that is too long
+        return False
 
 
 def restore_files(jobs: Sequence[Job], todo: Sequence[Job], task: FileTask, output: Path, share: Share, processes: int) -> int:
@@ -134,6 +161,8 @@ def restore_files(jobs: Sequence[Job], todo: Sequence[Job], task: FileTask, outp
     def settle(job: Job, outcome: Callable[[], Done[None]]) -> None:
         tally.settle(str(job.source), outcome)
 
+    if tally.skipped:
+        say(f"note: {tally.skipped} are in {output} already; --overwrite does them again")
     sweep([*(job.target for job in mine), _report(output, share.index)])
     try:
         engine.run(todo, task, settle, tally.advance, max(1, min(processes, len(todo))))

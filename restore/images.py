@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -634,7 +634,7 @@ EXIF_TAGS = (  # what describes a photograph; all else describes a file that is 
     ExifTags.Base.XPSubject,
 )
 STALE_EXIF_TAGS = {
-    ExifTags.IFD.Interop,  # an offset
+    ExifTags.IFD.Interop,  # an offset; what it leads to is kept
     ExifTags.IFD.MakerNote,  # opaque: it has offsets of its own, and in some cameras a serial number or a place
     ExifTags.Base.ExifImageWidth,  # before turning upright
     ExifTags.Base.ExifImageHeight,
@@ -666,13 +666,27 @@ def _portable_exif(exif: Image.Exif, orientation: int, *, keep_gps: bool) -> byt
     kept = Image.Exif()
     turned = TURNED_EXIF_TAGS if orientation in ON_THEIR_SIDE else {}
     for tag in EXIF_TAGS:
-        if tag in exif:
+        if tag in exif and _can_be_written({tag: exif[tag]}):
             kept[turned.get(tag, tag)] = _as_stored(exif[tag])
     for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if keep_gps else (ExifTags.IFD.Exif,):
-        tags = {tag: _as_stored(value) for tag, value in exif.get_ifd(block).items() if tag not in STALE_EXIF_TAGS}
+        given = exif.get_ifd(block)
+        tags = {tag: _as_stored(value) for tag, value in given.items() if tag not in STALE_EXIF_TAGS}
+        tags = {tag: value for tag, value in tags.items() if _can_be_written({block: {tag: value}})}
+        if ExifTags.IFD.Interop in given:  # says of colours without a profile whether they are Adobe's
+            tags[ExifTags.IFD.Interop] = dict(exif.get_ifd(ExifTags.IFD.Interop))
         if tags:
             kept[block] = tags
     return kept.tobytes() if len(kept) else b""
+
+
+def _can_be_written(tags: dict[int, Any]) -> bool:
+    """Whether Pillow writes what it has read: a value of another type than is its tag's it does not, and then none at all."""
+    probe = Image.Exif()
+    probe.update(tags)
+    with contextlib.suppress(Exception):  # see _refusing
+        probe.tobytes()
+        return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -691,7 +705,7 @@ class Writer:
         fitted = _fit(upright, self.modes)
         same_colors = self.holds_profile and _is_grey(image.mode) == _is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
         if not same_colors:
-            fitted = _fit(_in_srgb(upright), self.modes)
+            fitted = _fit(in_srgb(upright), self.modes)
         if len(info.get("exif", b"")) > MAX_EXIF_BYTES:
             del info["exif"]
         metadata = info | _present(icc_profile=image.info.get("icc_profile") if same_colors else None)
@@ -717,20 +731,29 @@ def _fit(image: Image.Image, modes: tuple[str, ...]) -> Image.Image:
     return image.copy() if fitted is image else fitted
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """Bring the colours of a profile that cannot go along to sRGB; as it is where there is none, or where it does not fit."""
+def in_srgb(image: Image.Image) -> Image.Image:
+    """Bring the colours of a profile to sRGB; as it is where there is none, or where it is broken or does not fit."""
     icc, plain = image.info.get("icc_profile"), _plain(image)
     flat = _without_alpha(plain)
     if not icc or flat.mode not in ("L", "RGB", "CMYK"):
         return image
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        result = Transform(profile, _standard_profile("sRGB"), flat.mode, "RGB").apply(flat)
-    except ImageCms.PyCMSError:
+    to_srgb = _transform_to_srgb(icc, flat.mode)
+    if to_srgb is None:
         return image
+    result = to_srgb.apply(flat)
     if plain.mode in ("LA", "RGBA"):
         result.putalpha(plain.getchannel("A"))
     return result
+
+
+@lru_cache(maxsize=32)  # it takes as long to make as a small picture to decode, and a data set has few
+def _transform_to_srgb(icc: bytes, mode: str) -> Transform | None:
+    """The way of pixels of `mode` from a profile to sRGB; None where it is broken, does not fit, or changes nothing."""
+    try:
+        transform = Transform(ImageCms.ImageCmsProfile(io.BytesIO(icc)), _standard_profile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    return None if mode != "CMYK" and _changes_nothing(transform) else transform
 
 
 def _save_heic(image: Image.Image, file: IO[bytes], **metadata: Any) -> None:
@@ -742,8 +765,11 @@ def _save_tiff(image: Image.Image, file: IO[bytes], exif: bytes = b"", **metadat
     """Uncompressed, since Pillow writes EXIF data into no other TIFF."""
     tags = Image.Exif()
     tags.load(exif)
-    for block in (tags, tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)):
+    camera = tags.get_ifd(ExifTags.IFD.Exif)
+    for block in (tags, camera, tags.get_ifd(ExifTags.IFD.GPSInfo)):
         block.update({tag: _as_stored(value) for tag, value in block.items() if isinstance(value, str)})
+    if ExifTags.IFD.Interop in camera:
+        camera[ExifTags.IFD.Interop] = dict(tags.get_ifd(ExifTags.IFD.Interop))  # an offset until now
     image.save(file, "TIFF", compression="raw", exif=tags, **metadata)
 
 
@@ -771,6 +797,19 @@ WRITERS = {
     ".heif": HEIC,
     ".bmp": BMP,
 }
+
+
+def lost_in(suffix: str, picture: Picture) -> tuple[str, ...]:
+    """What of a picture the format of a suffix does not hold, in words for its owner; nothing for an unknown suffix."""
+    writer = WRITERS.get(suffix.lower())
+    if writer is None:
+        return ()
+    lost = []
+    if picture.alpha is not None and "RGBA" not in writer.modes:
+        lost.append(f"what is transparent becomes white, since {writer.name} holds no transparency")
+    if _is_deep(picture.mode) and not any(_is_deep(mode) for mode in writer.modes):
+        lost.append(f"its depth becomes 8 bits, since {writer.name} holds no more")
+    return tuple(lost)
 
 
 def _find_writer(path: Path, image: Image.Image) -> Writer:

@@ -9,11 +9,12 @@ them with the fraction that is done; what it raises ends the job and reaches the
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ from restore.images import Picture, open_picture
 from restore.memory import trim, warm_pages
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
-from restore.models.hub import WeightsError
+from restore.models.hub import WeightsError, local_state
 from restore.precision import fast_precision
 from restore.tiling import TURNS, read, split, strips
 
@@ -59,7 +60,9 @@ def denoise(
     *,
     in_place: bool = False,
 ) -> Image.Image:
-    """Remove the noise from a picture; size, mode, alpha, colour profile and EXIF stay, and what is grey stays grey.
+    """Remove the noise from a picture; size, alpha, colour profile and EXIF stay, and what is grey stays grey.
+
+    Palettes, CMYK and Lab become RGB.
 
     Args:
         picture: A path, the content of a file, a PIL image, or a picture from `open_picture`.
@@ -135,8 +138,13 @@ def restore(
 
 
 def _open(picture: Source, in_place: bool) -> tuple[Picture, bool]:
-    """Open what is not open yet; and whether its pixels may be overwritten."""
-    return (picture, in_place) if isinstance(picture, Picture) else (open_picture(picture), True)
+    """Open what is not open yet, with a warning for each note; and whether its pixels may be overwritten."""
+    if isinstance(picture, Picture):
+        return picture, in_place
+    opened = open_picture(picture)
+    for note in opened.notes:
+        warnings.warn(note, stacklevel=3)  # whoever has opened the picture can see its notes
+    return opened, True
 
 
 def _denoised(
@@ -259,8 +267,8 @@ def is_colourless(rgb: Tensor) -> bool:
 
     Judged by chroma on a reduction to 64 pixels (the short side), where noise and the grain of JPEG have gone. In a toned print
     the ab of a pixel follows from its lightness, while in a photograph objects of one lightness differ in colour. A cold tone
-    must be weaker than a warm one: it is rather a sky. Of 21 old photographs it tells the 13 without colour from the 8 in early
-    colour, and it takes 2 of 432 photographs of BSDS500 for grey.
+    must be weaker than a warm one: it is rather a sky. Where more than a hundredth of the picture stands out, it is something in
+    colour, though all around be grey. Of 21 old photographs it tells the 13 without colour from the 8 in early colour.
     """
     height, width = rgb.shape[2:]
     small = _reduce(rgb, working_size(height, width, 64))
@@ -270,9 +278,14 @@ def is_colourless(rgb: Tensor) -> bool:
     level = lightness.flatten() / 100
     powers = torch.stack([torch.ones_like(level), level, level**2], 1)  # (N, 3)
     curve = powers @ (torch.linalg.pinv(powers) @ ab)  # (N, 2): the tone at each lightness
-    chroma, deviation = (float(x.norm(dim=1).quantile(0.9)) for x in (ab, ab - curve))
+    shares = ab.new_tensor([0.9, 0.99])
+    (chroma, strongest), (deviation, farthest) = (x.norm(dim=1).quantile(shares).tolist() for x in (ab, ab - curve))
     warm = bool(tone[1] > 0 and tone[0] > -0.6 * tone[1])  # from yellow-green to red
-    return chroma < 6 or (deviation < 3 and chroma < (40 if warm else 12))
+    is_grey: bool = chroma < 6 and strongest < 16
+    is_toned: bool = (
+        deviation < 3 and farthest < 12 and (chroma < 40 and strongest < 45 if warm else chroma < 12 and strongest < 16)
+    )
+    return is_grey or is_toned
 
 
 def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo") -> float:
@@ -356,6 +369,8 @@ def _hint_map(hints: Sequence[Hint], size: tuple[int, int], lightness: Tensor) -
 
 
 def _check_pictures(rgb: Tensor) -> None:
+    if not isinstance(rgb, Tensor):
+        raise ValueError(f"pictures are a tensor (B, 3, H, W), not {type(rgb).__name__}")
     if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point() or not rgb.numel():
         raise ValueError(f"pictures are (B, 3, H, W) of floating point, not {tuple(rgb.shape)} of {rgb.dtype}")
 
@@ -387,27 +402,31 @@ def _check_range(name: str, value: float, largest: float) -> None:
 # Networks
 
 
-_loaded: dict[tuple[str, str | Path], Any] = {}  # by class and name, or folder
+_loaded: dict[tuple[str, str | Path], tuple[Any, Any]] = {}  # by class and name: the state of the weights, and the network
 _loading = threading.Lock()  # else two threads that ask at once would load twice
 
 
 def load(kind: type[Network], model: Network | str | Path) -> Network:
-    """Give a loaded model back as it is; load a name, folder or Hub id once, onto a GPU if there is one.
+    """Give a loaded model back as it is; load a name once, a folder again when its weights change, onto a GPU if there is one.
 
     Raises:
         WeightsError: A ValueError that names the file and the cause, or why the Hub does not give it.
     """
-    if isinstance(model, kind):
-        return model
-    if isinstance(model, nn.Module):
-        raise ValueError(f"expected a {kind.__name__}, not a {type(model).__name__}")
-    key = kind.__name__, model
-    if key not in _loaded:
+    if isinstance(getattr(model, "_orig_mod", model), kind):  # that of torch.compile
+        return cast("Network", model)
+    if not isinstance(model, str | Path):
+        raise ValueError(f"expected a {kind.__name__}, not a {type(model).__name__}; or a name, folder or Hub id")
+    key, state = (kind.__name__, model), local_state(model)
+    if not _is_loaded(key, state):
         with _loading:
-            if key not in _loaded:
-                _loaded[key] = _from_pretrained(kind, model)
-    network: Network = _loaded[key]
+            if not _is_loaded(key, state):
+                _loaded[key] = state, _from_pretrained(kind, model)
+    network: Network = _loaded[key][1]
     return network
+
+
+def _is_loaded(key: tuple[str, str | Path], state: Any) -> bool:
+    return key in _loaded and bool(_loaded[key][0] == state)
 
 
 def _from_pretrained(kind: type[Network], name: str | Path) -> Network:

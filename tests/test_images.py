@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from corpus import (
     tiff,
 )
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
 from restore import images
 from restore.images import WRITERS, ImageError, Picture, StoredText, encode_picture, open_picture, save_picture
@@ -332,6 +334,43 @@ def test_text_in_exif_comes_back_to_the_byte(suffix: str) -> None:
     for stored in (source, encode_picture(there_and_back(source), suffix)):
         assert utf8 in stored
         assert latin1 in stored
+
+
+@pytest.mark.parametrize(
+    ("good", "odd"),
+    [
+        (struct.pack(">HHIBxxx", 5, 1, 1, 1), struct.pack(">HHI4s", 5, 2, 2, b"0")),  # GPSAltitudeRef as text
+        (struct.pack(">HHI", 0x011A, 5, 1), struct.pack(">HHI4s", 0x011A, 2, 3, b"72")),  # XResolution as text
+        (struct.pack(">ii", 7, 9), struct.pack(">ii", -1, 0)),  # BrightnessValue, infinitely dark
+    ],
+    ids=["place", "resolution", "brightness"],
+)
+def test_a_tag_that_cannot_be_written_costs_no_other(good: bytes, odd: bytes) -> None:
+    camera = {0x9003: "1931:07:04 12:00:00", 0x9203: IFDRational(7, 9)}
+    tags = exif(model="Camera", across=300, gps={5: b"\1"}, camera=camera).tobytes()
+    assert tags.count(good) == 1
+    start = tags.index(good)
+    saved = there_and_back(encode(photo(), "JPEG", exif=tags[:start] + odd + tags[start + len(odd) :])).getexif()
+    assert saved[0x0110] == "Camera"
+    assert saved.get_ifd(0x8769)[0x9003] == camera[0x9003]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_colours_that_only_exif_calls_adobe_s_stay_so(suffix: str) -> None:
+    tags = exif(camera={0xA001: 65535, 0xA005: {1: "R03"}})
+    result = there_and_back(encode(photo(), "JPEG", exif=tags))
+    kept = Image.Exif()
+    kept.load(open_picture(encode_picture(result, suffix)).info["exif"])
+    assert kept.get_ifd(0x8769)[0xA001] == 65535
+    assert kept.get_ifd(0xA005)[1].rstrip("\0") == "R03"
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".png", ".jpg"])
+def test_a_profile_of_other_colours_is_no_reason_not_to_save(suffix: str) -> None:
+    image = photo().convert("L")
+    image.info["icc_profile"] = display_p3()
+    saved = Image.open(io.BytesIO(encode_picture(image, suffix))).convert("L")
+    assert np.abs(pixels(saved) - pixels(image)).max() <= 9
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])

@@ -462,6 +462,10 @@ def test_colourless_is_a_matter_of_chroma(photos: Tensor, generator: Generator) 
         assert is_colourless(torch.lerp(grey, photo, 0.05))  # faded
         assert is_colourless(toned(photo, [0.12, 0.08, 0.04], [1.0, 0.94, 0.8]))  # sepia
         assert not is_colourless(toned(photo, [0.04, 0.08, 0.3], [0.7, 0.9, 1.0]))  # as strong, but blue, as a sky is
+        for side in (12, 24):  # a skier in the snow, a neon sign in the night: 2 or 8 % of the picture
+            accent = grey.clone()
+            accent[..., :side, :side] = torch.tensor([0.8, 0.2, 0.15])[:, None, None]
+            assert not is_colourless(accent)
     assert is_colourless(torch.rand(1, 1, 2, 2, generator=generator).expand(1, 3, 2, 2))
     assert not is_colourless(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8) * torch.tensor([0.0, 1.0] * 4))
 
@@ -555,6 +559,36 @@ def test_a_model_named_is_loaded_once_whichever_thread_asks(
     assert len(loads) == 1
 
 
-def test_the_wrong_kind_of_model_is_named(colorizer: Any, photo: Image.Image) -> None:
-    with pytest.raises(ValueError, match="expected a Denoiser, not a Colorizer"):
-        denoise(photo, colorizer)
+def test_a_folder_is_read_again_when_its_weights_are_new(
+    denoiser: Denoiser, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Denoiser(widths=(4,), depths=(1,))
+    results = []
+    for place, network in (("here", denoiser), ("here", other), ("elsewhere", denoiser)):
+        network.save_pretrained(tmp_path / place / "mine")
+        monkeypatch.chdir(tmp_path / place)
+        results.append(denoise(photo, "mine").tobytes() == denoise(photo, network).tobytes())
+    assert results == [True] * 3
+
+
+def test_a_compiled_network_serves(denoiser: Denoiser, photo: Image.Image) -> None:
+    assert denoise(photo, torch.compile(denoiser, backend="eager")).tobytes() == denoise(photo, denoiser).tobytes()
+
+
+@pytest.mark.parametrize("wrong", [{}, Denoiser, Colorizer(widths=(4,), depths=(1,)), None])
+def test_what_is_no_model_is_named(wrong: Any, photo: Image.Image) -> None:
+    with pytest.raises(ValueError, match=f"expected a Denoiser, not a {type(wrong).__name__}"):
+        denoise(photo, wrong)
+
+
+def test_an_array_is_no_tensor(denoiser: Denoiser) -> None:
+    with pytest.raises(ValueError, match="not ndarray"):
+        denoise_tensor(np.zeros((1, 3, 8, 8), np.float32), denoiser)
+
+
+def test_what_the_owner_should_know_is_a_warning(denoiser: Denoiser, photo: Image.Image) -> None:
+    file = io.BytesIO()
+    photo.save(file, "GIF", save_all=True, append_images=[photo.transpose(Image.Transpose.ROTATE_180)])
+    with pytest.warns(UserWarning, match="first of several frames") as caught:
+        denoise(file.getvalue(), denoiser)
+    assert caught[0].filename == __file__

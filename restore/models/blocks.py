@@ -45,7 +45,8 @@ class ResidualBlock(nn.Module):
 
     def become_identity(self) -> None:
         """Change nothing, until training says what to change."""
-        for parameter in (*self.conv2.parameters(), *self.norm2.parameters()):
+        last = list(self.norm2.parameters()) or list(self.conv2.parameters())  # of both, neither would get a gradient
+        for parameter in last:
             nn.init.zeros_(parameter)
 
 

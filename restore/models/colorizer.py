@@ -111,7 +111,7 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
     def predict(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
         """The network itself: logits over `bin_centers` (B, Q, h, w) at 1 / stride of the padded size, or ab (B, 2, h, w).
 
-        In evaluation mode cells that are alike share their logits, in a network that takes hints and so knows what is alike.
+        Cells that are alike share their logits, in a network that takes hints and so knows what is alike.
         """
         x = pad_to_multiple(lightness, self.size_multiple) / 50 - 1  # (B, 1, H, W) in [-1, 1]
         features = self.encoder(F.pixel_unshuffle(x, self.shuffle))
@@ -122,8 +122,7 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
                 raise ValueError("this colorizer was built without hints")
             return prediction
         looks = self.hint_copy.look([decoded, *features], prediction.shape[-2:])
-        if not self.training:
-            prediction = self.hint_copy.share(prediction, looks)
+        prediction = self.hint_copy.share(prediction, looks)
         if hints is None:
             return prediction
         mixture: Tensor = self.hint_copy(prediction, looks, pad_to_multiple(hints, self.size_multiple), self.bin_centers)

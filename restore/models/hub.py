@@ -95,6 +95,18 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
             raise WeightsError(f"{path} does not fit this {type(self).__name__}: {error}") from error
 
 
+def local_state(name: str | Path) -> tuple[str, int] | None:
+    """What tells the weights of a folder from others that were or will be there; None for those of the Hub.
+
+    Raises WeightsError where there is no such folder.
+    """
+    folder = _local_folder(name)
+    if folder is None:
+        return None
+    weights = os.path.realpath(folder / SAFETENSORS)
+    return weights, os.stat(weights).st_mtime_ns if os.path.exists(weights) else 0
+
+
 def _local_folder(name: str | Path) -> Path | None:
     """The folder of a bundled name or of a path; None for what can only be a Hub id."""
     if isinstance(name, str) and name in bundled():
