@@ -56,13 +56,16 @@ def round_trip(folder: Path) -> dict[str, Any]:
     HfApi().create_tag(REPOSITORY, tag="v1")
     Denoiser(**TINY).save_pretrained(folder / "run/final")
     publish(folder / "run/final", REPOSITORY)
-    Denoiser(**TINY).push_to_hub("tester/by-mixin")
+    by_mixin = Denoiser(**TINY)
+    by_mixin.push_to_hub("tester/by-mixin")
+    by_mixin.save_pretrained(folder / "by-mixin")
     return {
         "said": said,
         "trained": output(folder / "run/final"),
         "main": output(REPOSITORY),
         "v1": output(REPOSITORY, revision="v1"),
-        "by mixin": len(output("tester/by-mixin")),
+        "pushed by mixin": output(folder / "by-mixin"),
+        "by mixin": output("tester/by-mixin"),
         "streamed": len(list(load_dataset(DATASET, split="test", streaming=True))),
         "card": ModelCard.load(REPOSITORY).content,
         "metrics": [result.metric_value for result in ModelCard.load(REPOSITORY).data.eval_results],

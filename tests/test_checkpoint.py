@@ -17,13 +17,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from small_training import RECIPE, TINY, StoppedError, StoppingTask, train
+from small_training import RECIPE, TINY, StoppedError, StoppingTask, train, write_folder
 from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
+from restore.models.hub import WeightsError
 from train import bundle, checkpoint
 from train.card import TRAINING, Training
 from train.checkpoint import CheckpointError
+from train.data import open_pictures
 from train.loop import DivergedError, Run
 from train.recipe import TrainingError
 
@@ -83,6 +85,15 @@ def test_a_run_stopped_within_a_step_resumes_to_the_bit(tmp_path: Path) -> None:
         train(tmp_path / "parts", accumulate=2, network=BATCH_NORM, stop_at=8, workers=2)
     assert step(tmp_path / "parts") == 3
     train(tmp_path / "parts", accumulate=2, network=BATCH_NORM, resume=True)
+    assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
+def test_a_run_on_a_stream_resumes_to_the_bit(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, dataset=str(write_folder(tmp_path / "pictures")), streaming=True)
+    train(tmp_path / "whole", data=open_pictures(recipe, colour=False))
+    with pytest.raises(StoppedError):
+        train(tmp_path / "parts", data=open_pictures(recipe, colour=False), stop_at=7)
+    train(tmp_path / "parts", data=open_pictures(recipe, colour=False), resume=True)
     assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
 
 
@@ -317,6 +328,10 @@ def test_bundled_weights_are_the_mean_of_the_runs_that_are_named(tmp_path: Path,
     assert mean.mean_with == [Training.read(tmp_path / "other/final").stage]
     assert mean.mean_with[0] in (tmp_path / "weights/mean/README.md").read_text()
     assert dataclasses.replace(mean, mean_with=[]) == alone
+
+    Denoiser(**TINY | {"depths": (2, 1)}, norm="batch").save_pretrained(tmp_path / "larger")
+    with pytest.raises(WeightsError, match="more blocks"):
+        bundle.bundle(tmp_path / "one", "mean", [str(tmp_path / "larger")])
 
 
 def counts_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from corpus import cmyk_profile, display_p3, grey_profile
 from datasets import Dataset, Image
 from PIL import Image as PILImage
 from small_training import SIDE, picture, png, split, train, write_folder
@@ -129,13 +130,17 @@ def test_words_in_the_names_of_pictures_make_no_splits(
     assert {name: len(list(split)) for name, split in _load(str(folder), streaming).items()} == counts
 
 
-def test_a_photograph_is_upright_in_training_as_in_the_app() -> None:
+@pytest.mark.parametrize("profile", [None, display_p3(), b"broken", display_p3()[:300], grey_profile(), cmyk_profile()])
+def test_a_photograph_is_as_it_looks_in_training_as_in_the_app(profile: bytes | None) -> None:
     tags = PILImage.Exif()
-    tags[0x0112] = 6
+    tags[0x0112] = 6  # turned
     buffer = io.BytesIO()
-    picture(3).resize((24, 16)).save(buffer, "PNG", exif=tags)
-    upright = open_picture(buffer.getvalue())
-    assert np.array_equal(decode({"bytes": buffer.getvalue(), "path": None}), np.asarray(upright.to_pil(upright.rgb)))
+    stored = picture(3).resize((24, 16))
+    stored.save(buffer, "PNG", exif=tags, icc_profile=profile)
+    pixels = decode({"bytes": buffer.getvalue(), "path": None})
+    seen = open_picture(buffer.getvalue()).rgb[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+    assert np.array_equal(pixels, seen)
+    assert np.array_equal(pixels, np.rot90(np.asarray(stored), -1)) == (profile != display_p3())
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -14,7 +14,7 @@ LIBRARY = (
     "restore.files restore.images restore.color restore.guided restore.noise restore.metrics restore.memory restore.precision "
     "restore.tiling restore.models"
 )
-TRAINING = "restore train.augment train.data train.losses train.loop train.recipe"
+TRAINING = "restore train.augment train.data train.grow train.losses train.loop train.recipe"
 HOUSE = {  # room: what of ours it may import besides itself
     "app": "restore web",
     "web": "restore",
@@ -37,7 +37,8 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.__main__": "restore.pipeline restore.images restore.models restore.engine restore.folder restore.dataset",
     "train": "",
     "train.augment": "restore",
-    "train.data": "train.recipe",
+    "train.data": "restore.images train.recipe",
+    "train.grow": "restore.models train.loop train.recipe",
     "train.losses": "restore",
     "train.recipe": "restore.models.hub",
     "train.checkpoint": "train.recipe",

@@ -15,6 +15,7 @@ from benchmarks.quality import beside_known
 from restore.color import grey
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
+from train.card import model_card
 from train.evaluate import (
     PRINTS,
     cbsd68_table,
@@ -29,8 +30,12 @@ from train.evaluate import (
 
 def test_the_readme_shows_the_measured_tables() -> None:
     readme = results.README.read_text()
-    assert results.read()
-    assert results.with_tables(readme, list(results.read().values())) == readme
+    tables = list(results.read().values())
+    assert tables
+    assert all(table.markdown() in readme for table in tables)
+    assert results.with_tables(readme, tables) == readme
+    measured_again = dataclasses.replace(tables[0], rows=(*tables[0].rows, ("another method", *tables[0].rows[0][1:])))
+    assert measured_again.markdown() in results.with_tables(readme, [measured_again, *tables[1:]])
 
 
 def test_each_figure_is_that_of_the_weights_that_are_bundled() -> None:
@@ -44,6 +49,7 @@ def test_each_card_shows_the_tables_of_its_network(name: str) -> None:
     tables = [table for table in results.read().values() if table.model == name]
     assert tables
     assert all(table.markdown() in card for table in tables)
+    assert str(model_card(WEIGHTS / name, name)).strip() == card.strip()
 
 
 @pytest.mark.parametrize("name", bundled())

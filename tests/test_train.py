@@ -23,7 +23,8 @@ from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
 from train import checkpoint, colorize, denoise
 from train.card import CARD, Training, command, eval_results, history, portable, save_card
-from train.loop import Ema, learning_rate, seed_of, steps_of
+from train.grow import grow
+from train.loop import Ema, config_of, learning_rate, seed_of, steps_of
 from train.recipe import Recipe, TrainingError, comments, parse, run
 from train.results import Table
 
@@ -37,7 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("script", "kind", "flags"), [("denoise", Denoiser, []), ("colorize", Colorizer, ["--init", "colorizer-cifar10"])]
+    ("script", "kind", "flags"),
+    [
+        ("denoise", Denoiser, []),
+        ("denoise", Denoiser, ["--init", "denoiser-photo", "--recipe", "photo", "--patch", "16"]),
+        ("colorize", Colorizer, ["--init", "colorizer-cifar10"]),
+    ],
 )
 def test_a_script_trains_as_a_user_runs_it(
     script: str, kind: type[nn.Module], flags: list[str], folder: Path, tmp_path: Path
@@ -59,7 +65,7 @@ def test_a_script_trains_as_a_user_runs_it(
     model = kind.from_pretrained(tmp_path / "final")
     start = kind.from_pretrained(flags[1]) if flags else kind(**model._hub_mixin_config)
     assert not torch.equal(model.tail.bias, start.tail.bias)
-    assert f"accelerate launch train/{script}.py --dataset pictures --batch_size 2" in (tmp_path / "final" / CARD).read_text()
+    assert f"accelerate launch train/{script}.py --dataset pictures " in (tmp_path / "final" / CARD).read_text()
 
 
 @pytest.mark.parametrize("script", [denoise, colorize])
@@ -82,11 +88,24 @@ def test_every_trained_weight_of_a_colorizer_gets_a_gradient(
     network: str, hint_share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(colorize.timm, "create_model", create_without_download(colorize.timm.create_model))
-    recipe = colorize.ColorizeRecipe(network=network, hint_share=hint_share)
+    assert not without_gradient(colorize.ColorizeRecipe(network=network, hint_share=hint_share))
+
+
+def test_what_knows_hints_and_is_to_see_none_trains_all_but_the_mixing(tmp_path: Path) -> None:
+    recipe = colorize.ColorizeRecipe(network="small", hint_share=0.5)
+    colorize.build(recipe).save_pretrained(tmp_path)
+    recipe = dataclasses.replace(recipe, hint_share=0, init=str(tmp_path))
+    assert not without_gradient(recipe)
+    fixed = {name for name, weight in colorize.build(recipe).named_parameters() if not weight.requires_grad}
+    assert fixed == {"hint_copy.none.weight", "hint_copy.none.bias", "hint_copy.log_slope"}
+
+
+def without_gradient(recipe: colorize.ColorizeRecipe) -> list[str]:
+    """The weights that are to be trained and are not."""
     model = colorize.build(recipe).train()
     task = colorize.ColorizeTask(recipe, model)
     task.loss(model, torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0)), Generator().manual_seed(0)).backward()
-    assert not [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+    return [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
 
 
 def test_a_colorizer_that_is_to_see_no_hints_takes_none(tmp_path: Path) -> None:
@@ -165,13 +184,23 @@ def create_without_download(create: Any) -> Any:
     return lambda name, **options: create(name, **options | {"pretrained": False})
 
 
+@pytest.mark.parametrize(
+    ("network", "cause"), [("paper", "hints need bins"), ("photo", "nor a smaller one of its kind, by its encoder")]
+)
+def test_a_colorizer_does_not_begin_as_another(network: str, cause: str, tmp_path: Path) -> None:
+    Colorizer(**colorize.NETWORKS["small"]).save_pretrained(tmp_path)
+    recipe = colorize.ColorizeRecipe(network=network, init=str(tmp_path), hint_share=0)
+    with pytest.raises(TrainingError, match=cause):
+        colorize.build(recipe)
+
+
 def test_a_colorizer_starts_from_weights_at_another_zoom(tmp_path: Path) -> None:
     photo = Colorizer(**colorize.NETWORKS["photo"])
     photo.save_pretrained(tmp_path)
     model = colorize.build(colorize.ColorizeRecipe(network="thumbnail", init=str(tmp_path)))
     assert model.stride == photo.stride // 2
     assert all(torch.equal(weight, photo.state_dict()[name]) for name, weight in model.state_dict().items())
-    with pytest.raises(TrainingError, match="not those of a small network"):
+    with pytest.raises(TrainingError, match="neither this one nor a smaller one of its kind"):
         colorize.build(colorize.ColorizeRecipe(network="small", init=str(tmp_path)))
 
 
@@ -186,7 +215,7 @@ def test_a_denoiser_grows_from_a_smaller_one(size: dict[str, Any], tmp_path: Pat
 
 def test_what_a_denoiser_has_grown_learns(generator: Generator) -> None:
     small, model = Denoiser(widths=(4, 8), depths=(1, 1)), Denoiser(widths=(6, 12), depths=(2, 1))
-    denoise.grow(model, small)
+    grow(model, small)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(6):  # what listens to new channels moves first, then what they say
@@ -205,23 +234,30 @@ def test_what_a_denoiser_has_grown_learns(generator: Generator) -> None:
 def test_a_denoiser_grows_from_the_finest_scales_of_another(generator: Generator) -> None:
     start = Denoiser(widths=(8, 16, 24), depths=(1, 2, 1)).eval()
     model = Denoiser(widths=(8, 20), depths=(2, 5)).eval()
-    denoise.grow(model, start)
+    grow(model, denoise.finest_scales(start, 2))
     for parameter in start.decoder.ups[1].parameters():  # what comes from the coarser scales
         torch.nn.init.zeros_(parameter)
     noisy = torch.rand(1, 3, 24, 32, generator=generator)
     torch.testing.assert_close(model(noisy), start(noisy))
-    with pytest.raises(TrainingError, match="not a smaller one"):
-        denoise.grow(Denoiser(widths=(8, 16), depths=(1, 3)), start)
+    with pytest.raises(TrainingError, match="nor a smaller one"):
+        grow(Denoiser(widths=(8, 16), depths=(1, 3)), denoise.finest_scales(start, 2))
 
 
 def test_a_network_with_norms_grows_in_depth(generator: Generator) -> None:
     small = Denoiser(widths=(8, 16), depths=(1, 1), norm="batch").eval()
     model = Denoiser(widths=(8, 16), depths=(2, 3), norm="batch").eval()
-    denoise.grow(model, small)
+    grow(model, small)
     noisy = torch.rand(1, 3, 16, 16, generator=generator)
     torch.testing.assert_close(model(noisy), small(noisy))
-    with pytest.raises(TrainingError, match="not a smaller one"):
-        denoise.grow(Denoiser(widths=(12, 16), depths=(2, 3), norm="batch"), small)
+    optimizer = torch.optim.SGD(model.train().parameters(), lr=0.1)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for _ in range(3):  # the new norm moves first, then what it scales
+        optimizer.zero_grad()
+        model(noisy).square().mean().backward()
+        optimizer.step()
+    assert not [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    with pytest.raises(TrainingError, match="nor a smaller one of its kind, by its widths"):
+        grow(Denoiser(widths=(12, 16), depths=(2, 3), norm="batch"), small)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +265,28 @@ def test_a_network_with_norms_grows_in_depth(generator: Generator) -> None:
 )
 def test_a_denoiser_does_not_grow_from_what_is_no_smaller(other: dict[str, Any], tmp_path: Path) -> None:
     Denoiser(**other).save_pretrained(tmp_path)
-    with pytest.raises(TrainingError, match="is not a smaller one of the same kind"):
+    with pytest.raises(TrainingError, match="nor a smaller one"):
         denoise.build(denoise.DenoiseRecipe(init=str(tmp_path), grow=True))
 
 
-def test_a_denoiser_needs_something_to_grow_from() -> None:
+@pytest.mark.parametrize("kind", [denoise.DenoiseRecipe, colorize.ColorizeRecipe])
+def test_a_network_needs_something_to_grow_from(kind: type[Recipe]) -> None:
     with pytest.raises(TrainingError, match="--init"):
-        denoise.build(denoise.DenoiseRecipe(grow=True))
+        kind(grow=True)
+
+
+def test_a_smaller_colorizer_grows_or_stays_as_it_is(tmp_path: Path, generator: Generator) -> None:
+    small = Colorizer(**colorize.NETWORKS["small"] | {"depths": (1, 1, 2), "widths": (24, 96, 192)}).eval()
+    small.save_pretrained(tmp_path)
+    recipe = colorize.ColorizeRecipe(network="small", init=str(tmp_path))
+    stays, grown = (colorize.build(dataclasses.replace(recipe, grow=grow)).eval() for grow in (False, True))
+    sizes = [{key: config_of(model)[key] for key in ("widths", "depths")} for model in (small, stays, grown)]
+    assert sizes[0] == sizes[1] != sizes[2]
+    lightness, hints = 100 * torch.rand(1, 1, 32, 48, generator=generator), torch.zeros(1, 3, 32, 48)
+    hints[..., 8:16, 8:16] = torch.tensor([40.0, -20.0, 1.0]).view(3, 1, 1)
+    for model in (stays, grown):
+        torch.testing.assert_close(model(lightness), small(lightness))
+        torch.testing.assert_close(model(lightness, hints), small(lightness, hints))
 
 
 def test_encoder_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +373,28 @@ def test_float16_is_refused_on_a_cpu_where_accelerate_would_ignore_it(tmp_path: 
 def test_numbers_that_train_nothing_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(TrainingError, match=f"--{name} must be "):
         denoise.DenoiseRecipe(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (colorize.ColorizeRecipe, "hint_share", -0.5),
+        (colorize.ColorizeRecipe, "film_share", math.nan),
+        (colorize.ColorizeRecipe, "mean_weight", -1.0),
+        (denoise.DenoiseRecipe, "grey_share", 5.0),
+        (denoise.DenoiseRecipe, "soft_share", -0.1),
+    ],
+)
+def test_shares_and_weights_that_cannot_be_are_refused(kind: type[Recipe], name: str, value: float) -> None:
+    with pytest.raises(TrainingError, match=f"--{name} must be "):
+        kind(**{name: value})
+
+
+def test_processes_that_would_each_train_alone_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # of a launcher, where no GPU is to be seen
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    with pytest.raises(TrainingError, match="set ACCELERATE_USE_CPU=true"):
+        train(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "accumulate", "validation_pictures", "validate_every"])

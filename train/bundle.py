@@ -56,8 +56,14 @@ def bundle(run: Path, name: str, others: Sequence[str] = ()) -> Path:
 
 
 def set_to_mean(model: HubModel, others: Sequence[HubModel]) -> None:
-    """Give a network the mean of its own weights and those of others, which must have gone on from a common start."""
+    """Give a network the mean of its own weights and those of others, which must have gone on from a common start.
+
+    Raises WeightsError where they are of another shape.
+    """
     states = [network.float().state_dict() for network in (model, *others)]
+    shapes, *other_shapes = ({name: tensor.shape for name, tensor in state.items()} for state in states)
+    if any(shapes != other for other in other_shapes):
+        raise WeightsError("a mean needs networks of one shape: one of these has more blocks or channels than another")
     names = [name for name, tensor in states[0].items() if tensor.is_floating_point()]
     means = {name: torch.stack([state[name] for state in states]).mean(0) for name in names}
     model.load_state_dict(states[0] | means)

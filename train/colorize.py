@@ -22,7 +22,8 @@ from restore.models.blocks import pad_to_multiple
 from restore.models.colorizer import AB_SCALE, Backbone, Colorizer
 from train.augment import some_on_film
 from train.data import open_pictures
-from train.loop import fit
+from train.grow import grow
+from train.loop import config_of, fit
 from train.losses import bin_cross_entropy, paper_color
 from train.recipe import Recipe, TrainingError, initial, run
 
@@ -37,15 +38,21 @@ class ColorizeRecipe(Recipe):
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
     mean_weight: float = 1.0  # weight of the squared error of the distribution's mean, beside the cross-entropy of the bins
-    hint_share: float = 0.1  # share of the pictures with hints: more, and colour is not learned without; 0, and none are taken
+    hint_share: float = 0.1  # share of the pictures with hints: more, and colour is not learned without; 0 shows none
     film_share: float = 0.0  # share of the pictures that is seen as on old prints: other film, soft, toned, grainy
     out: str = "runs/colorizer"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_shares("hint_share", "film_share")
+        if not self.mean_weight >= 0:
+            raise TrainingError(f"--mean_weight must be 0 or more, not {self.mean_weight}")
 
 
 PHOTO: dict[str, Any] = {
     "encoder": "tf_efficientnet_lite0",
     "widths": (64, 96, 128, 160),
-    "depths": (1, 1, 1, 1),
+    "depths": (1, 3, 3, 1),
     "work_size": 128,
 }
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -119,25 +126,30 @@ def main(recipe: ColorizeRecipe) -> None:
 def build(recipe: ColorizeRecipe) -> Colorizer:
     """The recipe's network with the weights of `init`, or new, with a pretrained backbone where it has one.
 
-    It takes hints if it is to see some, or `init` has. Raises TrainingError where the weights of `init` are another network's.
+    It is as large as that of `init` unless it is to grow, and takes hints if it is to see some, or `init` does. Raises
+    TrainingError where `init` holds another network.
     """
     if recipe.hint_share and not NETWORKS[recipe.network].get("hints", True):
         raise TrainingError(f"--network {recipe.network} takes no hints: give --hint_share 0")
-    weights = initial(Colorizer, recipe).state_dict() if recipe.init else {}
-    knows_hints = bool(recipe.hint_share) or any(key.startswith("hint_copy.") for key in weights)
-    model = Colorizer(**NETWORKS[recipe.network] | {"hints": knows_hints})
+    network = NETWORKS[recipe.network]
     if recipe.init:
+        start = initial(Colorizer, recipe)
+        size = {} if recipe.grow else {key: config_of(start)[key] for key in ("widths", "depths")}
         try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise TrainingError(f"the weights of {recipe.init} are not those of a {recipe.network} network") from error
+            model = Colorizer(**network | size | {"hints": bool(recipe.hint_share) or start.hint_copy is not None})
+        except ValueError as error:
+            raise TrainingError(f"--network {recipe.network} cannot begin as {recipe.init}: {error}") from error
+        grow(model, start)
+    else:
+        model = Colorizer(**network | {"hints": bool(recipe.hint_share)})
     if isinstance(model.encoder, Backbone):
         body = model.encoder.body
         if not recipe.init:
             body.load_state_dict(pretrained(recipe, body))
         body.requires_grad_(recipe.train_encoder)
     if model.hint_copy is not None and not recipe.hint_share:
-        model.hint_copy.requires_grad_(False)  # it is never reached, and several processes wait for every gradient
+        for unreached in (model.hint_copy.none, model.hint_copy.log_slope):
+            unreached.requires_grad_(False)  # since several processes wait for every gradient
     return model
 
 

@@ -25,6 +25,7 @@ from PIL import ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from restore.images import in_srgb
 from train.recipe import Recipe, TrainingError
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]  # (H, W, 3)
@@ -151,14 +152,14 @@ def is_held_out(record: Record) -> bool:
 
 
 def decode(record: Record, resize: int = 0) -> Pixels:
-    """Decode a record to RGB uint8 (H, W, 3), upright as its EXIF data say.
+    """Decode a record to sRGB uint8 (H, W, 3), upright as its EXIF data say.
 
     The short side is reduced to `resize`, if that is given and smaller. Raises DataError for a picture that is corrupt or grey.
     """
     contents = _contents(record)
     try:
         with PILImage.open(io.BytesIO(contents), formats=FORMATS) as image:
-            mode, picture = image.mode, _upright(image).convert("RGB")
+            mode, picture = image.mode, in_srgb(_upright(image)).convert("RGB")
     except (*UNREADABLE, PILImage.DecompressionBombError) as error:
         raise DataError(f"corrupt: {error}") from error
     if mode in GREY_MODES:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any, ClassVar, Literal
@@ -15,11 +15,11 @@ from torch import Generator, Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `accelerate launch train/denoise.py` puts only train/ on the path
 
 from restore.metrics import psnr
-from restore.models.blocks import ResidualBlock
 from restore.models.denoiser import Denoiser
 from restore.noise import MIXTURES, PRINTS, gaussian, photo_kinds, photo_mixture
 from train.augment import some_grey, some_soft
 from train.data import open_pictures
+from train.grow import grow
 from train.loop import config_of, fit
 from train.losses import charbonnier, log_mse
 from train.recipe import Recipe, TrainingError, initial, run
@@ -36,8 +36,11 @@ class DenoiseRecipe(Recipe):
     loss: Literal["charbonnier", "log_mse", "mse"] = "charbonnier"  # between the result and the clean picture
     grey_share: float = 0.0  # share of the pictures that is made grey before it gets noise
     soft_share: float = 0.0  # share of those with a camera's noise that is made as soft as its photographs are at full size
-    grow: bool = False  # train --network, beginning as the smaller one of --init; otherwise that one is trained
     out: str = "runs/denoiser"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_shares("grey_share", "soft_share")
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -147,41 +150,18 @@ def build(recipe: DenoiseRecipe) -> Denoiser:
     """The recipe's network, new, or else that of `init`; where it is to grow, the former with the weights of the latter."""
     model = Denoiser(**NETWORKS[recipe.network])
     if not recipe.init:
-        if recipe.grow:
-            raise TrainingError("--grow needs the weights to grow from: --init")
         return model
     start = initial(Denoiser, recipe)
     if recipe.grow:
-        grow(model, start)
+        grow(model, finest_scales(start, len(config_of(model)["widths"])))
         return model
     if recipe.network != "shipped" and config_of(start) != config_of(model):
         raise TrainingError(f"{recipe.init} does not hold the {recipe.network} network")
     return start
 
 
-@torch.no_grad()
-def grow(model: Denoiser, start: Denoiser) -> None:
-    """Make `model` compute what the smaller network `start` does, and train on from there (Net2Net, Chen et al., 2016).
-
-    New blocks begin as the identity; new channels begin at random, but nothing that `start` knows listens to them yet. Of a
-    `start` with more scales the finest are taken. Raises TrainingError where it is not such a network.
-    """
-    start = finest_scales(start, len(config_of(model)["widths"]))
-    if not is_smaller(config_of(start), config_of(model)):
-        raise TrainingError("the network of --init is not a smaller one of the same kind")
-    weights = start.state_dict()
-    for name, block in model.named_modules():
-        if isinstance(block, ResidualBlock) and f"{name}.conv1.weight" not in weights:
-            block.become_identity()
-            weights |= {f"{name}.{key}": tensor for key, tensor in block.state_dict().items()}
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            weights |= {f"{name}.{key}": tensor for key, tensor in widened(layer, weights, name).items()}
-    model.load_state_dict(weights)
-
-
 def finest_scales(model: Denoiser, count: int) -> Denoiser:
-    """The network without its coarser scales; at the last that stays, the decoder's blocks follow the encoder's."""
+    """The network with its `count` finest scales at most; at the last that stays, the decoder's blocks follow the encoder's."""
     config, last = config_of(model), count - 1
     if count >= len(config["widths"]):
         return model
@@ -193,31 +173,6 @@ def finest_scales(model: Denoiser, count: int) -> Denoiser:
     blocks = (*model.encoder.stages[last].children(), *model.decoder.stages[last].children())
     finest.encoder.stages[last] = nn.Sequential(*blocks)
     return finest
-
-
-def is_smaller(config: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a network has at most the depths and widths of another of as many scales, and is else the same."""
-    sizes = {"depths"} if config["norm"] != "none" else {"depths", "widths"}  # new channels would change a group's statistics
-    return all(
-        len(config[key]) == len(other[key]) and all(a <= b for a, b in zip(config[key], other[key], strict=True))
-        if key in sizes
-        else config[key] == other[key]
-        for key in other
-    )
-
-
-def widened(layer: nn.Conv2d | nn.ConvTranspose2d, weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The state of `layer` with the `weights` of the narrower layer `name` in its first channels, which hear no others."""
-    state = {key: tensor.clone() for key, tensor in layer.state_dict().items()}
-    kernel, wide = weights[f"{name}.weight"], state["weight"]
-    if isinstance(layer, nn.ConvTranspose2d):
-        kernel, wide = kernel.transpose(0, 1), wide.transpose(0, 1)  # to output, input
-    outputs, inputs = kernel.shape[:2]
-    wide[:outputs] = 0
-    wide[:outputs, :inputs].copy_(kernel)
-    if layer.bias is not None:
-        state["bias"][:outputs] = weights[f"{name}.bias"]
-    return state
 
 
 if __name__ == "__main__":

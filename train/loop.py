@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -172,7 +173,10 @@ class Run:
             return
         tensors, numbers = found
         if config_of(self.raw_model) != numbers["config"]:
-            raise CheckpointError(f"{self.folder} holds another network's checkpoint: {numbers['config']}")
+            raise CheckpointError(
+                f"{self.folder} holds another network's checkpoint: {numbers['config']}; give --network, --grow and an --init of "
+                "the size that it began with"
+            )
         before, now = numbers.get("pictures_a_step"), self._pictures_a_step()
         if before not in (None, now):
             if not self.recipe.steps:
@@ -257,6 +261,8 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
         log_with="tensorboard",
         project_dir=recipe.out,
     )
+    if accelerator.num_processes != int(os.environ.get("WORLD_SIZE", accelerator.num_processes)):  # each would train by itself
+        raise TrainingError("several processes were started, but none sees a GPU: set ACCELERATE_USE_CPU=true to train on CPUs")
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("--mixed_precision fp16 needs a GPU; a CPU takes bf16 or no")  # Accelerate would train in float32
     run = Run(recipe, model, accelerator)

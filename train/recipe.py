@@ -45,6 +45,7 @@ class Recipe:
     validate_every: int = 1000  # steps between validations
     checkpoint_minutes: float = 5.0  # between checkpoints, the most that a crash loses
     init: str = ""  # start from these weights: a bundled name, folder or Hub id
+    grow: bool = False  # train --network, beginning as the smaller one of --init; otherwise one of its size is trained
     resume: bool = False  # go on from the newest checkpoint in out
     out: str = "runs/model"  # checkpoints, logs and the finished weights
     push_to: str = ""  # "user/repo"; empty keeps the weights local
@@ -70,8 +71,15 @@ class Recipe:
         for name in ("lr", "epochs"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"--{name} must be more than 0, not {getattr(self, name)}")
+        if self.grow and not self.init:
+            raise TrainingError("--grow needs the weights to grow from: --init")
         if not 0 <= self.ema < 1:
             raise TrainingError(f"--ema must be from 0 to below 1, not {self.ema}")
+
+    def _check_shares(self, *names: str) -> None:
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"--{name} must be from 0 to 1, not {getattr(self, name)}")
 
 
 R = TypeVar("R", bound=Recipe)
