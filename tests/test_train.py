@@ -184,6 +184,12 @@ def create_without_download(create: Any) -> Any:
     return lambda name, **options: create(name, **options | {"pretrained": False})
 
 
+@pytest.mark.parametrize(("network", "name"), [("photo", "photo"), ("thumbnail", "cifar10"), ("thumbnail", "imagenet64")])
+def test_the_colorizers_of_the_recipes_are_those_that_are_shipped(network: str, name: str) -> None:
+    shipped = Colorizer.from_pretrained(f"colorizer-{name}")
+    assert config_of(Colorizer(**colorize.NETWORKS[network])) == config_of(shipped)
+
+
 @pytest.mark.parametrize(
     ("network", "cause"), [("paper", "hints need bins"), ("photo", "nor a smaller one of its kind, by its encoder")]
 )

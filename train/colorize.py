@@ -34,7 +34,7 @@ class ColorizeRecipe(Recipe):
 
     script: ClassVar[str] = "train/colorize.py"
 
-    network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"  # thumbnail is photo, for sides up to 64
+    network: Literal["small", "photo", "thumbnail", "paper"] = "thumbnail"  # thumbnail is for sides up to 64
     encoder_weights: str = ""  # safetensors file with the backbone's weights; empty: timm fetches them from the Hub
     train_encoder: bool = True  # False keeps a pretrained backbone as it is
     mean_weight: float = 1.0  # weight of the squared error of the distribution's mean, beside the cross-entropy of the bins
@@ -58,7 +58,7 @@ PHOTO: dict[str, Any] = {
 NETWORKS: dict[str, dict[str, Any]] = {
     "small": {"widths": (48, 96, 192), "depths": (1, 2, 2), "shuffle": 2, "work_size": 64},
     "photo": PHOTO,
-    "thumbnail": PHOTO | {"zoom": 2, "work_size": 64},
+    "thumbnail": PHOTO | {"depths": (1, 1, 1, 1), "zoom": 2, "work_size": 64},
     "paper": {
         "widths": (64, 128, 256),
         "depths": (1, 1, 1),
