@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -579,6 +580,22 @@ def test_a_compiled_network_serves(denoiser: Denoiser, photo: Image.Image) -> No
 def test_what_is_no_model_is_named(wrong: Any, photo: Image.Image) -> None:
     with pytest.raises(ValueError, match=f"expected a Denoiser, not a {type(wrong).__name__}"):
         denoise(photo, wrong)
+
+
+def test_the_python_of_the_readme_runs(photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("album").mkdir()
+    large = photo.resize((160, 120))
+    large.save("noisy.jpg")
+    for name in ("grey.jpg", "album/1931.jpg"):
+        large.convert("L").save(name)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102  # our own text
+    assert Image.open("clean.jpg").size == large.size
+    assert names["colour"].shape == names["noisy"].shape == (1, 3, 120, 160)
+    assert names["ab"].shape == (1, 2, 120, 160)
 
 
 def test_an_array_is_no_tensor(denoiser: Denoiser) -> None:
