@@ -114,10 +114,10 @@ def left_out(inputs: Sequence[Path], output: Path) -> list[str]:
     """What of the folders is not read, in words: files that are not named like pictures, and links to other folders."""
     notes = []
     for folder in filter(os.path.isdir, inputs):
-        seen = list(_seen_below(folder, output, lambda _: None))
-        links = [path for path in seen if path.is_symlink() and path.is_dir()]
-        others = [path for path in seen if path.suffix.lower() not in SUFFIXES and path not in links]
-        notes += [f"{folder}: {others[0].name} and the like, {len(others)} in all, are not named like pictures"] if others else []
+        others = [path for path in _seen_below(folder, output, lambda _: None) if path.suffix.lower() not in SUFFIXES]
+        links = [path for path in others if path.is_dir()]
+        files = [path for path in others if not path.is_dir()]
+        notes += [f"{folder}: {files[0].name} and the like, {len(files)} in all, are not named like pictures"] if files else []
         notes += [f"{link}: a link to a folder is not followed" for link in links]
     return notes
 
@@ -127,9 +127,9 @@ def _seen_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) 
     here, results = (Path(os.path.realpath(place)) for place in (folder, output))
     for parent, folders, names in os.walk(folder, onerror=onerror):
         folders[:] = sorted(name for name in folders if not name.startswith("."))  # what is taken out is not walked
-        for path in (Path(parent, name) for name in sorted(names) + folders):
-            is_seen = not path.name.startswith(".") and (path.name in names or path.is_symlink())
-            if is_seen and (here.is_relative_to(results) or not (here / path.relative_to(folder)).is_relative_to(results)):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for path in (Path(parent, name) for name in sorted(names) + links if not name.startswith(".")):
+            if here.is_relative_to(results) or not (here / path.relative_to(folder)).is_relative_to(results):
                 yield path
 
 

@@ -634,7 +634,6 @@ EXIF_TAGS = (  # what describes a photograph; all else describes a file that is 
     ExifTags.Base.XPSubject,
 )
 STALE_EXIF_TAGS = {
-    ExifTags.IFD.Interop,  # an offset; what it leads to is kept
     ExifTags.IFD.MakerNote,  # opaque: it has offsets of its own, and in some cameras a serial number or a place
     ExifTags.Base.ExifImageWidth,  # before turning upright
     ExifTags.Base.ExifImageHeight,
@@ -669,11 +668,10 @@ def _portable_exif(exif: Image.Exif, orientation: int, *, keep_gps: bool) -> byt
         if tag in exif and _can_be_written({tag: exif[tag]}):
             kept[turned.get(tag, tag)] = _as_stored(exif[tag])
     for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if keep_gps else (ExifTags.IFD.Exif,):
-        given = exif.get_ifd(block)
-        tags = {tag: _as_stored(value) for tag, value in given.items() if tag not in STALE_EXIF_TAGS}
-        tags = {tag: value for tag, value in tags.items() if _can_be_written({block: {tag: value}})}
-        if ExifTags.IFD.Interop in given:  # says of colours without a profile whether they are Adobe's
+        tags = {tag: _as_stored(value) for tag, value in exif.get_ifd(block).items() if tag not in STALE_EXIF_TAGS}
+        if ExifTags.IFD.Interop in tags:  # an offset; what is there says of colours without a profile whether they are Adobe's
             tags[ExifTags.IFD.Interop] = dict(exif.get_ifd(ExifTags.IFD.Interop))
+        tags = {tag: value for tag, value in tags.items() if _can_be_written({block: {tag: value}})}
         if tags:
             kept[block] = tags
     return kept.tobytes() if len(kept) else b""
