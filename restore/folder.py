@@ -115,10 +115,10 @@ def left_out(inputs: Sequence[Path], output: Path) -> list[str]:
     notes = []
     for folder in filter(os.path.isdir, inputs):
         others = [path for path in _seen_below(folder, output, lambda _: None) if path.suffix.lower() not in SUFFIXES]
-        links = [path for path in others if path.is_dir()]
-        files = [path for path in others if not path.is_dir()]
+        links = {path for path in others if path.is_dir()}
+        files = [path for path in others if path not in links]
         notes += [f"{folder}: {files[0].name} and the like, {len(files)} in all, are not named like pictures"] if files else []
-        notes += [f"{link}: a link to a folder is not followed" for link in links]
+        notes += [f"{link}: a link to a folder is not followed" for link in sorted(links)]
     return notes
 
 
