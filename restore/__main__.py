@@ -18,7 +18,7 @@ from PIL import ImageColor
 
 from restore import pipeline
 from restore.engine import Share, Work, say, start_server
-from restore.folder import FileTask, UsageError, left_out, left_to_do, plan, restore_files
+from restore.folder import FileTask, UsageError, left_to_do, plan, restore_files
 from restore.images import MAX_PIXELS
 from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
@@ -57,16 +57,16 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
     if not options.input or options.output.startswith("hf://"):
         raise UsageError("give pictures and a place for them on this machine, or --dataset")
     output = Path(options.output)
-    jobs = plan(options.input, output, share.index, into_folder=options.output.endswith(("/", os.sep)))
-    for note in left_out(options.input, output) if share.index == 0 else ():
+    planned = plan(options.input, output, share.index, into_folder=options.output.endswith(("/", os.sep)))
+    for note in planned.notes if share.index == 0 else ():
         say(f"note: {note}")
-    todo = left_to_do(share.of(jobs), options.overwrite)
-    if len(jobs) > 1:
+    todo = left_to_do(share.of(planned.jobs), options.overwrite)
+    if len(planned.jobs) > 1:
         _one_thread()
     if min(processes, len(todo)) > 1:
         start_server(options.imports)
     task = FileTask(*_settings(options))
-    return restore_files(jobs, todo, task, output, share, processes)
+    return restore_files(planned.jobs, todo, task, output, share, processes)
 
 
 def _restore_dataset(options: argparse.Namespace, share: Share, processes: int) -> int:

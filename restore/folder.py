@@ -7,7 +7,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +53,15 @@ class FileTask(Task[Job, None]):
         save_picture(image, item.target, keep_gps=self.keep_gps)
 
 
-def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: bool = False) -> list[Job]:
+@dataclass(frozen=True)
+class Plan:
+    """Every picture with its result, and what of the folders is not read, in words."""
+
+    jobs: list[Job]
+    notes: list[str]
+
+
+def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: bool = False) -> Plan:
     """Pair every picture with its result.
 
     One file may go to a file, which has a suffix, unless it is to go `into_folder`. All else goes into the folder `output`: a
@@ -68,13 +76,15 @@ def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: b
     alone = len(inputs) == 1
     is_one_file, into_folder = alone and not inputs[0].is_dir(), into_folder or output.is_dir()
     if is_one_file and not into_folder and (output.suffix or output.is_file()):
-        jobs = [Job(inputs[0], output, always=True)]
+        jobs, notes = [Job(inputs[0], output, always=True)], []
         if output.suffix.lower() not in WRITERS:
             raise UsageError(f"{output}: the suffix must be one of {', '.join(WRITERS)}")
     elif not is_one_file and not into_folder and output.suffix.lower() in WRITERS:
         raise UsageError(f"{output}: this is named like one picture, and several go into a folder; {output}/ names one")
     else:
-        jobs = [replace(job, always=is_one_file) for path in inputs for job in _jobs(path, output, alone)]
+        plans = [_plan_input(path, output, alone) for path in inputs]
+        jobs = [replace(job, always=is_one_file) for each in plans for job in each.jobs]
+        notes = [note for each in plans for note in each.notes]
     report = _report(output, share)
     if _is_foreign(report):
         raise UsageError(f"{report}: this file is not a list of failures, and one would take its place")
@@ -86,51 +96,60 @@ def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: b
         if job.target in targets:
             raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
         targets[job.target] = job.source
-    return jobs
+    return Plan(jobs, notes)
 
 
-def _jobs(path: Path, output: Path, alone: bool) -> list[Job]:
-    """The jobs of an input: a file's, or a folder's, which keeps its tree below the output and its name if it is not `alone`."""
+def _plan_input(path: Path, output: Path, alone: bool) -> Plan:
+    """The plan of an input: a file's, or a folder's, which keeps its tree below the output and its name if it is not `alone`."""
     if not path.is_dir():
-        return [Job(path, output / _writable(Path(path.name)))]
+        return Plan([Job(path, output / _writable(Path(path.name)))], [])
     place = output if alone else output / Path(os.path.abspath(path)).name  # that of ".." too
-    locked: list[OSError] = []
-    files = _pictures_below(path, output, locked.append)
-    if not files and not locked:
+    found = _look_below(path, output)
+    jobs = [Job(file, place / _writable(file.relative_to(path))) for file in found.pictures]
+    jobs += [Job(folder, place / folder.relative_to(path), cause) for folder, cause in found.locked.items()]
+    if not jobs:
         if alone:
             raise UsageError(f"{path}: the folder holds no picture")
-        return [Job(path, place, "the folder holds no picture")]
-    jobs = [Job(file, place / _writable(file.relative_to(path))) for file in files]
-    folders = ((Path(error.filename), str(error.strerror)) for error in locked)
-    return jobs + [Job(folder, place / folder.relative_to(path), cause) for folder, cause in folders]
+        jobs = [Job(path, place, "the folder holds no picture")]
+    return Plan(jobs, found.notes(path))
 
 
-def _pictures_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> list[Path]:
-    """The files of a folder that are named like pictures, without hidden ones, and those of an output that lies within."""
-    return sorted(file for file in _seen_below(folder, output, onerror) if file.suffix.lower() in SUFFIXES)
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds, without hidden files, and without those of an output that lies within."""
+
+    pictures: list[Path]  # by their names
+    others: list[Path]
+    links: list[Path]  # to folders
+    locked: dict[Path, str]  # folders that cannot be listed, and why
+
+    def notes(self, folder: Path) -> list[str]:
+        """What is not read, in words."""
+        links = [f"{link}: a link to a folder is not followed" for link in self.links]
+        if not self.others:
+            return links
+        return [f"{folder}: {self.others[0].name} and the like, {len(self.others)} in all, are not named like pictures", *links]
 
 
-def left_out(inputs: Sequence[Path], output: Path) -> list[str]:
-    """What of the folders is not read, in words: files that are not named like pictures, and links to other folders."""
-    notes = []
-    for folder in filter(os.path.isdir, inputs):
-        others = [path for path in _seen_below(folder, output, lambda _: None) if path.suffix.lower() not in SUFFIXES]
-        links = {path for path in others if path.is_dir()}
-        files = [path for path in others if path not in links]
-        notes += [f"{folder}: {files[0].name} and the like, {len(files)} in all, are not named like pictures"] if files else []
-        notes += [f"{link}: a link to a folder is not followed" for link in sorted(links)]
-    return notes
-
-
-def _seen_below(folder: Path, output: Path, onerror: Callable[[OSError], None]) -> Iterator[Path]:
-    """The files of a folder and its links to folders, without hidden ones, and those of an output that lies within."""
+def _look_below(folder: Path, output: Path) -> Found:
+    found = Found([], [], [], {})
     here, results = (Path(os.path.realpath(place)) for place in (folder, output))
-    for parent, folders, names in os.walk(folder, onerror=onerror):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))  # what is taken out is not walked
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for path in (Path(parent, name) for name in sorted(names) + links if not name.startswith(".")):
-            if here.is_relative_to(results) or not (here / path.relative_to(folder)).is_relative_to(results):
-                yield path
+
+    def is_theirs(path: Path) -> bool:
+        return here.is_relative_to(results) or not (here / path.relative_to(folder)).is_relative_to(results)
+
+    def note_locked(error: OSError) -> None:
+        found.locked[Path(error.filename)] = str(error.strerror)
+
+    for parent, folders, names in os.walk(folder, onerror=note_locked):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # what is taken out is not walked
+        files = filter(is_theirs, (Path(parent, name) for name in names if not name.startswith(".")))
+        for file in files:
+            (found.pictures if file.suffix.lower() in SUFFIXES else found.others).append(file)
+        found.links.extend(filter(is_theirs, filter(os.path.islink, (Path(parent, name) for name in folders))))
+    for paths in (found.pictures, found.others, found.links):
+        paths.sort()
+    return found
 
 
 def _writable(name: Path) -> Path:

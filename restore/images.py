@@ -520,19 +520,32 @@ def _color_transforms(mode: str, icc: bytes, notes: list[str]) -> tuple[Transfor
         return Transform(_standard_profile("LAB"), _standard_profile("sRGB"), "LAB", "RGB"), None, b""
     if not icc or _is_deep(mode):
         return None, None, icc
-    srgb = _standard_profile("sRGB")
     flat = mode.removesuffix("A")
-    to_srgb = None
+    to_srgb = fits = None
     with _tolerating(notes, "the colour profile is broken or does not fit, and was ignored"):
-        own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        to_srgb = Transform(own, srgb, flat, "RGB")
-    if to_srgb is None or flat == "CMYK":
+        to_srgb, fits = _transform_to_srgb(icc, flat), True
+    if not fits or flat == "CMYK":
         return to_srgb, None, b""
-    if _changes_nothing(to_srgb):
+    if to_srgb is None:
         return None, None, icc
     with _tolerating(notes, "the colour profile leads one way only, so the result is in sRGB"):
-        return to_srgb, Transform(srgb, own, "RGB", flat), icc
+        return to_srgb, Transform(_standard_profile("sRGB"), _profile(icc), "RGB", flat), icc
     return to_srgb, None, b""
+
+
+@lru_cache(maxsize=32)  # it takes as long to make as a small picture to decode, and a data set has few
+def _transform_to_srgb(icc: bytes, mode: str) -> Transform | None:
+    """The way of pixels of `mode` from a profile to sRGB; None where it changes nothing.
+
+    Raises:
+        ImageCms.PyCMSError, OSError, ValueError: The profile is broken, or does not fit the mode.
+    """
+    transform = Transform(_profile(icc), _standard_profile("sRGB"), mode, "RGB")
+    return None if mode != "CMYK" and _changes_nothing(transform) else transform
+
+
+def _profile(icc: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
 
 
 def _standard_profile(space: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
@@ -735,23 +748,16 @@ def in_srgb(image: Image.Image) -> Image.Image:
     flat = _without_alpha(plain)
     if not icc or flat.mode not in ("L", "RGB", "CMYK"):
         return image
-    to_srgb = _transform_to_srgb(icc, flat.mode)
+    try:
+        to_srgb = _transform_to_srgb(icc, flat.mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
     if to_srgb is None:
         return image
     result = to_srgb.apply(flat)
     if plain.mode in ("LA", "RGBA"):
         result.putalpha(plain.getchannel("A"))
     return result
-
-
-@lru_cache(maxsize=32)  # it takes as long to make as a small picture to decode, and a data set has few
-def _transform_to_srgb(icc: bytes, mode: str) -> Transform | None:
-    """The way of pixels of `mode` from a profile to sRGB; None where it is broken, does not fit, or changes nothing."""
-    try:
-        transform = Transform(ImageCms.ImageCmsProfile(io.BytesIO(icc)), _standard_profile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None
-    return None if mode != "CMYK" and _changes_nothing(transform) else transform
 
 
 def _save_heic(image: Image.Image, file: IO[bytes], **metadata: Any) -> None:

@@ -10,7 +10,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -383,15 +383,20 @@ def open_pictures(recipe: Recipe, turns: bool = False, colour: bool = False) -> 
 
 def check_validation(records: Any, view: View, dataset: str) -> None:
     """Raise DataError where none of the pictures can be used, which a run would learn only when it validates."""
-    skipped = {}
-    for index in range(len(records)):
+    skipped: dict[str, str] = {}
+    if next(validation_pictures(records, range(len(records)), view, skipped), None) is None:
+        raise DataError(f"no validation picture of {dataset} can be used: {tally(skipped) if skipped else 'there is none'}")
+
+
+def validation_pictures(
+    records: Any, indices: Iterable[int], view: View, skipped: dict[str, str]
+) -> Iterator[tuple[int, Tensor]]:
+    """Those of `records` that can be used, (1, 3, H, W) in [0, 1] with their index; the reasons of others go into `skipped`."""
+    for index in indices:
         try:
-            validation_picture(records, index, view)
+            yield index, validation_picture(records, index, view)
         except DataError as error:
-            skipped[str(index)] = str(error)
-        else:
-            return
-    raise DataError(f"no validation picture of {dataset} can be used: {tally(skipped) if skipped else 'there is none'}")
+            skipped[f"validation {index}"] = str(error)
 
 
 def validation_picture(records: Any, index: int, view: View) -> Tensor:

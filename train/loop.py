@@ -20,7 +20,7 @@ from restore.models.hub import HubModel
 from train import checkpoint
 from train.card import Training, history, portable, save_card
 from train.checkpoint import CheckpointError
-from train.data import DataError, Pictures, PictureStream, View, tally, validation_picture
+from train.data import DataError, Pictures, PictureStream, View, tally, validation_pictures
 from train.optimizers import OPTIMIZERS, make_state
 from train.publish import claim, publish
 from train.recipe import Recipe, TrainingError
@@ -121,13 +121,9 @@ class Run:
         model, device = self.averaged(), self.accelerator.device
         measures: list[dict[str, float]] = []
         samples: list[Tensor] = []
-        for index in range(self.accelerator.process_index, len(records), self.accelerator.num_processes):
-            try:
-                clean = validation_picture(records, index, view).to(device)
-            except DataError as error:
-                self.skipped[f"validation {index}"] = str(error)
-                continue
-            numbers, sample = task.measure(model, clean, Generator(device).manual_seed(index))
+        indices = range(self.accelerator.process_index, len(records), self.accelerator.num_processes)
+        for index, clean in validation_pictures(records, indices, view, self.skipped):
+            numbers, sample = task.measure(model, clean.to(device), Generator(device).manual_seed(index))
             measures.append(numbers)
             samples += [sample] if len(samples) < SAMPLES else []
         measures, skipped = gather_object(measures), dict(gather_object(list(self.skipped.items())))
