@@ -25,6 +25,11 @@ TITLE = "Photo Restorer"
 PROGRESS = gr.Progress()
 QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # an event of the page's own
 LIGHT: dict[str, Any] = QUICK | {"queue": False}  # which need not keep the order of others
+HINTS_SCHEMA: dict[str, Any] = {  # of gr.JSON itself gradio tells nothing that a client could check
+    "type": "array",
+    "items": {"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "string"}]}},
+    "description": '[x, y, "#rrggbb"] for each colour that is known',
+}
 
 OPEN_TAB = "() => { document.getElementById(`tab-${window.firstTab}-button`)?.click(); }"  # theme.HEAD keeps the name
 NAME_TAB = """() => {
@@ -447,6 +452,7 @@ def build_colorize() -> None:
 def build_brush(photo: gr.Image) -> gr.JSON:
     """A canvas to put known colours on; gives the hints that it collects."""
     hints = gr.JSON([], visible=False, label="Hints")  # the marks, as Colorize takes them
+    hints.api_info = lambda: HINTS_SCHEMA  # type: ignore[method-assign]  # as in photo_input
     marks, base, is_open = gr.State([]), gr.State(None), gr.State(False)
     wanted = gr.State(None)  # the photo of the canvas
     with gr.Accordion("Colour brush", open=False) as brush:

@@ -20,7 +20,6 @@ from restore import pipeline
 from restore.engine import Share, Work, say, start_server
 from restore.folder import FileTask, UsageError, left_to_do, plan, restore_files
 from restore.images import MAX_PIXELS
-from restore.models.colorizer import Colorizer
 from restore.models.denoiser import Denoiser
 
 
@@ -167,13 +166,13 @@ def _denoise(options: argparse.Namespace) -> Work:
 
 
 def _colorize(options: argparse.Namespace) -> Work:
-    pipeline.load(Colorizer, options.model)
+    pipeline.load_colorizer(options.model, bool(options.hint))
     return partial(pipeline.colorize, model=options.model, vividness=options.vividness, hints=options.hint)
 
 
 def _restore(options: argparse.Namespace) -> Work:
     pipeline.load(Denoiser, options.denoiser)
-    pipeline.load(Colorizer, options.colorizer)
+    pipeline.load_colorizer(options.colorizer, bool(options.hint))
     return partial(
         pipeline.restore,
         denoiser=options.denoiser,

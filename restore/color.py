@@ -8,6 +8,10 @@ from kornia.color import lab_to_rgb as _lab_to_rgb
 from kornia.color import rgb_to_lab as _rgb_to_lab
 from torch import Tensor
 
+from restore.tiling import strips
+
+STRIP_PIXELS = 1 << 17  # of a picture that are converted at a time, so that they stay in the cache of a core
+
 
 def rgb_to_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """Split `rgb` into lightness and ab."""
@@ -33,8 +37,12 @@ def lab_to_rgb(lightness: Tensor, ab: Tensor) -> Tensor:
 
 def grey(rgb: Tensor) -> Tensor:
     """The grey picture of the same lightness: (B, 3, H, W) to (B, 3, H, W) with ab = 0."""
-    lightness, ab = rgb_to_lab(rgb)
-    return lab_to_rgb(lightness, torch.zeros_like(ab))
+    result = torch.empty_like(rgb)
+    _, _, height, width = rgb.shape
+    for rows in strips(height, width, STRIP_PIXELS):
+        lightness, ab = rgb_to_lab(rgb[:, :, rows])
+        result[:, :, rows] = lab_to_rgb(lightness, torch.zeros_like(ab))
+    return result
 
 
 def is_neutral(rgb: Tensor) -> bool:

@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 from torch import Tensor, nn
 
-from restore.color import is_neutral, lab_to_rgb, rgb_to_lab
+from restore.color import STRIP_PIXELS, is_neutral, lab_to_rgb, rgb_to_lab
 from restore.guided import GuidedColor
 from restore.images import Picture, open_picture
 from restore.memory import trim, warm_pages
@@ -40,7 +40,6 @@ Network = TypeVar("Network", Denoiser, Colorizer)
 MAX_STRENGTH, MAX_VIVIDNESS = 1.5, 2.0
 TILE_PIXELS = 7 << 18  # that the denoiser reads at a time: 48 megapixels within 2.5 GB
 TRIM_EVERY = 8  # tiles: the first layers after it pay for new pages, about 1 % of the time
-STRIP_PIXELS = 1 << 17  # that colour is converted at a time, so that it stays in the cache of a core
 DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
 ALIKE = 8.0  # difference in L up to which pixels belong to a hint's object
 LEAST_SIDE = 32  # pixels, below which the network sees more of the picture's borders than of the picture
@@ -126,7 +125,7 @@ def restore(
     _check_range("vividness", vividness, MAX_VIVIDNESS)
     hints = _checked_hints(hints, opened.rgb)
     if hints or opened.is_grey:
-        colorizer = load(Colorizer, colorizer)  # what is wrong with it is told before the long part begins
+        colorizer = load_colorizer(colorizer, bool(hints))  # what is wrong with it is told before the long part begins
     clean = _denoised(opened.rgb, free, denoiser, strength, self_ensemble, _part(progress, 0.0, 0.9))
     if not hints and not is_colourless(clean):
         _report(progress, 1.0)
@@ -179,7 +178,9 @@ def denoise_tensor(
     _check_range("strength", strength, MAX_STRENGTH)
     _check_pictures(noisy)
     network = load(Denoiser, model)
-    out = torch.empty_like(noisy) if out is None else out
+    if self_ensemble and out is not None and out.data_ptr() == noisy.data_ptr():
+        raise ValueError("with self_ensemble the result cannot take the place of the picture, which every turn reads")
+    out = _checked_out(out, noisy)
     with _inference(network) as like:
         for part, report in _parts_of_batch(noisy, TILE_PIXELS, progress):
             _denoise_part(network, like, noisy[part], out[part], float(strength), self_ensemble, report)
@@ -226,8 +227,8 @@ def colorize_tensor(
     _check_range("vividness", vividness, MAX_VIVIDNESS)
     _check_pictures(rgb)
     hints = _checked_hints(hints, rgb)
-    network = load(Colorizer, model)
-    out = torch.empty_like(rgb) if out is None else out
+    network = load_colorizer(model, bool(hints))
+    out = _checked_out(out, rgb)
     with _inference(network) as like:
         for part, report in _parts_of_batch(rgb, STRIP_PIXELS, progress):
             _colorize_part(network, like, rgb[part], out[part], vividness, hints, report)
@@ -375,6 +376,13 @@ def _check_pictures(rgb: Tensor) -> None:
         raise ValueError(f"pictures are (B, 3, H, W) of floating point, not {tuple(rgb.shape)} of {rgb.dtype}")
 
 
+def _checked_out(out: Tensor | None, rgb: Tensor) -> Tensor:
+    """A place for a result of the shape of `rgb`: `out`, or a new one."""
+    if out is not None and out.shape != rgb.shape:
+        raise ValueError(f"the result has shape {tuple(rgb.shape)}, and out {tuple(out.shape)}")
+    return torch.empty_like(rgb) if out is None else out
+
+
 def _checked_hints(hints: Iterable[Hint] | None, rgb: Tensor) -> list[Hint]:
     """The hints as a list of floats, none for None. Raises ValueError where one is no hint, or lies outside the picture."""
     height, width = rgb.shape[2:]
@@ -422,6 +430,14 @@ def load(kind: type[Network], model: Network | str | Path) -> Network:
             if not _is_loaded(key, state):
                 _loaded[key] = state, _from_pretrained(kind, model)
     network: Network = _loaded[key][1]
+    return network
+
+
+def load_colorizer(model: Colorizer | str | Path, takes_hints: bool) -> Colorizer:
+    """Load a colorizer. Raises ValueError, beside the errors of `load`, where it is to take hints and was built without."""
+    network = load(Colorizer, model)
+    if takes_hints and network.hint_copy is None:
+        raise ValueError("this colorizer was built without hints")
     return network
 
 

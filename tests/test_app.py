@@ -6,12 +6,14 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,10 @@ from app_server import Endless, serve
 from conftest import TEMPORARY
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from jsonschema import Draft202012Validator
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, Tool
 from PIL import Image, ImageChops
 
 import app
@@ -65,6 +68,17 @@ def make_noisy(client: Client, **settings: Any) -> tuple[str, dict[str, Any]]:
 def test_gaussian_noise_has_the_psnr_of_its_sigma(client: Client) -> None:
     _, scores = make_noisy(client, sigma=25)
     assert scores["PSNR"] == pytest.approx(20.17, abs=0.7)  # -20 log10(25 / 255); clipping at black and white helps a little
+
+
+@pytest.mark.parametrize("kind", ["Gaussian", "Blotches", "Film grain"])
+def test_noise_on_a_grey_photo_is_as_strong_as_on_one_in_colour(kind: str, tmp_path: Path) -> None:
+    def deviation(mode: str) -> float:
+        Image.new(mode, (200, 200), {"L": 128, "RGB": (128,) * 3}[mode]).save(path := tmp_path / f"{mode}.png")
+        settings = choices.NoiseSettings(25, 1, 50, 50, 1, 4, 16)
+        return float(np.asarray(Image.open(work.add_noise(str(path), kind, settings, 0, lambda _: None).png)).std())
+
+    assert deviation("L") == pytest.approx(25, rel=0.04)
+    assert deviation("RGB") == pytest.approx(25, rel=0.04)
 
 
 def test_a_seed_is_a_noise(client: Client) -> None:
@@ -346,6 +360,14 @@ def test_the_brush_tells_its_limits(tmp_path: Path) -> None:
         brush.draw_marks(base, [])
 
 
+def test_folders_in_a_zip_are_no_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batch.TASKS, "denoise", unchanged)
+    with zipfile.ZipFile(zipped(tmp_path / "a.zip", "trip/car.png", "trip\\more\\bus.png"), "a") as archive:
+        for name in ("trip/", "trip\\more\\"):
+            archive.writestr(zipfile.ZipInfo(name), b"")
+    assert [name for name, _, _ in run_batch(tmp_path / "a.zip")] == ["car.png", "bus.png"]
+
+
 def test_a_long_name_in_a_zip_is_cut_between_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(batch.TASKS, "denoise", unchanged)
     ((_, result, _),) = run_batch(zipped(tmp_path / "a.zip", "\N{FILM FRAMES}\N{VARIATION SELECTOR-16}" * 60 + ".png"))
@@ -471,13 +493,19 @@ def test_an_upload_may_be_named_by_its_address(address: str) -> None:
     assert events(address, join(address, data, "own"), "own")[-1]["success"]
 
 
+@asynccontextmanager
+async def mcp_session(address: str) -> AsyncIterator[ClientSession]:
+    async with (
+        streamable_http_client(f"{address}/gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        yield session
+
+
 def test_mcp_clients_get_a_picture_from_an_upload(address: str) -> None:
     async def call(photo: str) -> CallToolResult:
-        async with (
-            streamable_http_client(f"{address}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
+        async with mcp_session(address) as session:
             return await session.call_tool("denoise", {"photo": photo})
 
     answer = asyncio.run(call(f"{address}/gradio_api/file={upload(address)}"))
@@ -490,6 +518,19 @@ def test_mcp_clients_get_a_picture_from_an_upload(address: str) -> None:
             f"{address}/gradio_api/mcp/", json={"params": {"name": "denoise", "arguments": {"photo": elsewhere}}}
         )
         assert refusal.status_code == 400
+
+
+def test_every_tool_tells_mcp_clients_what_it_takes(address: str) -> None:
+    async def call(photo: str) -> tuple[list[Tool], CallToolResult]:
+        hints = [[20, 30, "#d02020"]]
+        async with mcp_session(address) as session:
+            return (await session.list_tools()).tools, await session.call_tool("colorize", {"photo": photo, "hints": hints})
+
+    tools, answer = asyncio.run(call(f"{address}/gradio_api/file={upload(address)}"))
+    assert {tool.name for tool in tools} > {"restore", "denoise", "colorize", "add_noise"}
+    for tool in tools:
+        Draft202012Validator.check_schema(tool.inputSchema)
+    assert not answer.isError, answer.content
 
 
 def test_bodies_are_bounded(address: str) -> None:
@@ -520,6 +561,12 @@ def test_a_full_disk_takes_no_uploads(address: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(server, "MIN_FREE_BYTES", 1 << 62)
     refused = httpx.post(address + server.UPLOAD, files={"files": CAR.read_bytes()})
     assert (refused.status_code, "try again" in refused.text) == (503, True)
+
+
+def test_uploads_go_on_where_the_folder_has_been_cleaned_away(address: str) -> None:
+    shutil.rmtree(server.FOLDER)
+    assert Path(upload(address)).is_file()
+    assert server.FOLDER.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(
@@ -615,6 +662,17 @@ def test_a_job_whose_result_nobody_waits_for_is_stopped(address: str, client: Cl
                 assert endless.started.wait(30)
         assert endless.stopped.wait(10)
     assert client.predict(photo=handle_file(CAR), api_name="/denoise")
+
+
+def test_a_job_whose_caller_has_left_is_stopped(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless, call = Endless(), f"{address}/gradio_api/call/denoise"
+    photo = {"path": upload(address), "meta": {"_type": "gradio.FileData"}}
+    monkeypatch.setattr(work.restore, "denoise", endless)
+    event = httpx.post(call, json={"data": [photo, choices.DENOISER, 1.0, False, None]}).json()["event_id"]
+    with httpx.stream("GET", f"{call}/{event}"):
+        assert endless.started.wait(30)
+        assert not endless.stopped.wait(0.5)
+    assert endless.stopped.wait(10)
 
 
 def failing(error: Exception) -> Callable[..., Any]:

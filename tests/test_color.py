@@ -6,6 +6,7 @@ import torch
 from skimage.color import rgb2lab
 from torch import Generator, Tensor
 
+from restore import color
 from restore.color import grey, is_neutral, lab_to_rgb, rgb_to_lab
 
 
@@ -37,6 +38,12 @@ def test_grey_is_grey_and_keeps_lightness(photos: Tensor) -> None:
     assert (result - result.mean(1, keepdim=True)).abs().max() < 1e-4
     assert torch.allclose(rgb_to_lab(result)[0], rgb_to_lab(photos)[0], rtol=0, atol=0.01)
     assert torch.allclose(grey(result), result, rtol=0, atol=1e-4)
+
+
+def test_grey_by_strips_is_grey_at_once(photos: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = grey(photos)
+    monkeypatch.setattr(color, "STRIP_PIXELS", 7 * photos.shape[-1])
+    torch.testing.assert_close(grey(photos), whole, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("channel", range(3))

@@ -22,7 +22,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore": f"{LIBRARY} restore.pipeline",
     "restore.files": "",
     "restore.images": "restore.files",
-    "restore.color": "",
+    "restore.color": "restore.tiling",
     "restore.guided": "",
     "restore.noise": "",
     "restore.metrics": "restore.color",

@@ -5,6 +5,7 @@ import io
 import re
 import threading
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_what_the_place_of_the_result_held_is_of_no_account(denoiser: Denoiser, 
     assert torch.equal(denoise_tensor(noisy, denoiser, self_ensemble=self_ensemble, out=out), expected)
 
 
+def test_a_place_that_cannot_take_the_result_is_refused(denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor) -> None:
+    larger = noisy.new_empty(1, 3, 110, 210)
+    for run in (partial(denoise_tensor, noisy, denoiser), partial(colorize_tensor, noisy, colorizer)):
+        with pytest.raises(ValueError, match=r"has shape \(1, 3, 101, 203\), and out \(1, 3, 110, 210\)"):
+            run(out=larger)
+    with pytest.raises(ValueError, match="with self_ensemble"):
+        denoise_tensor(noisy, denoiser, self_ensemble=True, out=noisy)
+
+
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_tensor_of_another_precision_is_taken(
     kind: torch.dtype, denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor
@@ -239,6 +249,13 @@ def test_a_wrong_colorizer_is_told_before_the_long_part_begins(denoiser: Denoise
         with pytest.raises(ValueError, match="neither a bundled name"):
             restore(picture, denoiser, "colorizer-foto", hints=hints, progress=steps.append)
         assert not steps
+
+
+def test_hints_for_a_colorizer_without_them_are_refused_before_the_long_part_begins(denoiser: Denoiser, noisy: Tensor) -> None:
+    picture, steps = as_image(noisy), list[float]()
+    with pytest.raises(ValueError, match="built without hints"):
+        restore(picture, denoiser, Colorizer(hints=False), hints=[(1, 1, (0, 0, 255))], progress=steps.append)
+    assert not steps
 
 
 def test_a_hub_that_does_not_give_the_weights_is_a_value_error(monkeypatch: pytest.MonkeyPatch, noisy: Tensor) -> None:

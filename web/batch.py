@@ -107,7 +107,8 @@ def _members(path: Path) -> Iterator[tuple[str, Opener]]:
         return
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/")).name
-        if not member.is_dir() and not name.startswith(".") and not member.filename.startswith("__MACOSX/"):
+        is_folder = member.filename.endswith(("/", "\\"))
+        if not is_folder and not name.startswith(".") and not member.filename.startswith("__MACOSX/"):
             yield name, partial(_open_member, path, member)
 
 

@@ -34,6 +34,7 @@ SWEEP_SECONDS = 60
 
 UPLOAD = "/gradio_api/upload"
 RESULTS = "/gradio_api/queue/data"
+RESULTS_OF_A_CALL = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)")  # whose event is its session too
 OWN_FILE = re.compile(r"https?://[^/]+/gradio_api/file=(/.+)")  # whatever the host: behind a proxy it is another; never fetched
 OURS = tuple(  # no link in there leads out
     f"{normal(folder)}{os.sep}" for folder in (FOLDER, examples.FOLDER) for normal in (os.path.abspath, os.path.realpath)
@@ -74,25 +75,25 @@ class Guard:
         limit = MAX_UPLOAD_BYTES if path.rstrip("/") == UPLOAD else MAX_BODY_BYTES
         if int(Headers(scope=scope).get("content-length", "0")) > limit:
             await _too_large(limit)(scope, receive, send)
-        elif path == RESULTS and scope["method"] == "GET":
-            await self._pass_results(scope, receive, send)
+        elif scope["method"] == "GET" and (session := _session_of(scope)):
+            await self._pass_results(session, scope, receive, send)
         elif scope["method"] != "POST":
             await self.app(scope, receive, _marked(send))
-        elif limit == MAX_UPLOAD_BYTES and shutil.disk_usage(FOLDER).free < MIN_FREE_BYTES:
+        elif limit == MAX_UPLOAD_BYTES and shutil.disk_usage(_make_folder()).free < MIN_FREE_BYTES:
             await PlainTextResponse("There is no room for uploads. Please try again within the hour.", 503)(scope, receive, send)
         elif limit == MAX_UPLOAD_BYTES:
             await self._pass_upload(scope, receive, send)
         else:
             await self._pass_body(scope, receive, send)
 
-    async def _pass_results(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_results(self, session: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch the stream that results come by. Gradio itself hears of a closed page by another, which it does not reopen."""
         has_ended = False
 
         async def watched() -> Message:
             message = await receive()
             if message["type"] == "http.disconnect" and not has_ended:
-                self.left(str(QueryParams(scope["query_string"]).get("session_hash")))
+                self.left(session)
             return message
 
         async def sent(message: Message) -> None:
@@ -147,6 +148,14 @@ class Guard:
             return await receive()
 
         await self.app(scope, replay, _marked(send))
+
+
+def _session_of(scope: Scope) -> str:
+    """The session whose results come by this stream; "" where it is another."""
+    if scope["path"] == RESULTS:
+        return str(QueryParams(scope["query_string"]).get("session_hash"))
+    found = RESULTS_OF_A_CALL.fullmatch(scope["path"])
+    return found[1] if found else ""
 
 
 class _TooLargeError(Exception):
@@ -249,6 +258,13 @@ def _remove_if_older(path: Path, oldest: float) -> None:
         return  # not empty, or another sweep was faster
 
 
+def _make_folder() -> Path:
+    """Our folder, made anew where a cleaner of temporary files has taken it; no other user may look in, nor have made it."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    FOLDER.chmod(0o700)
+    return FOLDER
+
+
 def sweep_for_ever() -> None:
     """Sweep now and every minute, in a thread that ends with the process."""
 
@@ -257,6 +273,5 @@ def sweep_for_ever() -> None:
             sweep()
             time.sleep(SWEEP_SECONDS)
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    FOLDER.chmod(0o700)  # other users of the machine are not to look in, nor to have made it
+    _make_folder()
     threading.Thread(target=run, name="sweep", daemon=True).start()

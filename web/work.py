@@ -151,6 +151,8 @@ def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: 
     picture = open_photo(path)
     start = time.monotonic()
     noisy = NOISES[kind](picture.rgb, settings, Generator().manual_seed(seed))
+    if picture.is_grey:
+        noisy = noisy[:, 1:2].expand_as(noisy)  # the luma of noise in three channels is weaker than was asked for
     report(0.5)
     image = picture.to_pil(noisy)
     stored = open_picture(image).rgb  # clipped and rounded, as every stored picture is
