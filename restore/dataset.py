@@ -2,7 +2,7 @@
 
 Each file of the data set becomes files of PART_ROWS rows, `SPLIT-FILE-PART.parquet`, each of which is there whole or not at all.
 They have the columns of the data set, and `failure`: why a picture could not be restored, which is then missing from its row.
-What is done is told from these names, and from the last part's length whether a file ends there; so the files are the same
+What is done is told from these names, and whether a file ends there from the last part itself; so the files are the same
 whichever processes made them.
 """
 
@@ -12,8 +12,9 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
@@ -25,10 +26,11 @@ from datasets.exceptions import DatasetsError
 from httpx2 import HTTPError
 from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # where its documentation has it
 from PIL import Image as PILImage
 
 from restore import engine
-from restore.engine import Done, Share, Tally, Task
+from restore.engine import Done, Share, Tally, Task, say
 from restore.files import replacing, sweep
 from restore.images import Picture, encode_picture, open_picture, suffix_of
 
@@ -38,6 +40,9 @@ KEPT = (".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # suffixes whose format resu
 ON_THE_HUB = "hf://datasets/"  # an output that begins so is a data set USER/NAME there
 PASSING = (409, 412, 429, 500, 502, 503, 504)  # another process has just committed, commits come too fast, the Hub is busy
 COMMIT_ATTEMPTS = 8
+QUOTA_SECONDS = 600  # between attempts where the Hub takes no more commits this hour and does not say for how long
+FETCH_ATTEMPTS = 3  # for a picture that lies elsewhere
+LAST = b"restore.last"  # metadata of the part that its file ends with
 
 
 class DataError(ValueError):
@@ -56,8 +61,8 @@ class Store(Protocol):
     def names(self) -> set[str]:
         """The files that are there."""
 
-    def rows(self, name: str) -> int:
-        """How many rows a file has."""
+    def metadata(self, name: str) -> pq.FileMetaData:
+        """What a file says of itself."""
 
     def writing(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Write a file, which is there whole when the block ends, and not at all if it raises."""
@@ -72,8 +77,8 @@ class Folder:
     def names(self) -> set[str]:
         return {file.name for file in self.path.glob("*.parquet")}
 
-    def rows(self, name: str) -> int:
-        return int(pq.read_metadata(self.path / name).num_rows)
+    def metadata(self, name: str) -> pq.FileMetaData:
+        return pq.read_metadata(self.path / name)
 
     def writing(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -93,9 +98,9 @@ class HubDataset:
             files = HfApi().list_repo_files(self.name, repo_type="dataset")
         return {file.removeprefix("data/") for file in files if file.startswith("data/")}
 
-    def rows(self, name: str) -> int:
+    def metadata(self, name: str) -> pq.FileMetaData:
         with _reaching_the_hub(), HfFileSystem().open(f"datasets/{self.name}/data/{name}", "rb") as file:
-            return int(pq.read_metadata(file).num_rows)
+            return pq.read_metadata(file)
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -135,9 +140,16 @@ def _may_pass(error: HfHubHTTPError | ConnectionError) -> bool:
 
 
 def _seconds_to_wait(error: HfHubHTTPError | ConnectionError, attempt: int) -> float:
-    """What the Hub asks for, as where it takes so many commits an hour; else a little longer at each attempt."""
-    asked = "" if isinstance(error, ConnectionError) else error.response.headers.get("Retry-After", "")
-    return float(asked) if asked.isdecimal() else float(attempt)
+    """What the Hub asks for, or long where it takes no more commits this hour; else a little longer at each attempt."""
+    if isinstance(error, ConnectionError):
+        return float(attempt)
+    headers = error.response.headers
+    limits, asked = parse_ratelimit_headers(headers), headers.get("Retry-After", "")
+    if limits is not None and limits.remaining == 0:
+        return float(limits.reset_in_seconds)
+    if asked.isdecimal():
+        return float(asked)
+    return float(QUOTA_SECONDS if error.response.status_code == HTTPStatus.TOO_MANY_REQUESTS else attempt)
 
 
 def open_store(output: str) -> Store:
@@ -222,13 +234,7 @@ class RowTask(Task[Row, Record]):
     """From encoded to encoded."""
 
     def read(self, item: Row) -> Picture:
-        content = item.content
-        if content is None and item.path is not None:
-            try:
-                with fsspec.open(item.path, "rb") as file:
-                    content = file.read()
-            except Exception as error:  # each of fsspec's file systems has exceptions of its own
-                raise DataError(f"cannot read {item.path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        content = item.content if item.content is not None or item.path is None else _fetch(item.path)
         if content is None:
             raise DataError("there is no picture")
         return open_picture(content, max_pixels=self.max_pixels)
@@ -238,6 +244,23 @@ class RowTask(Task[Row, Record]):
         suffix = suffix_of(item.content) if item.content else path.suffix if path.suffix.lower() in KEPT else ".png"
         content = encode_picture(image, suffix, keep_gps=self.keep_gps)
         return {"bytes": content, "path": path.stem + suffix if path.name else None}
+
+
+def _fetch(path: str) -> bytes:
+    """The content of a path or an address, asked for again where a server may only have been busy."""
+    attempts = FETCH_ATTEMPTS if "://" in path else 1
+    while True:
+        try:
+            with fsspec.open(path, "rb") as file:
+                content: bytes = file.read()
+            return content
+        except Exception as error:  # each of fsspec's file systems has exceptions of its own
+            attempts -= 1
+            if not attempts:
+                causes = (str(each or "") for each in (error, error.__cause__))  # the second may tell the status
+                cause = " ".join(": ".join(filter(None, causes)).split()) or type(error).__name__
+                raise DataError(f"cannot read {path}: {cause}") from error
+            time.sleep(FETCH_ATTEMPTS - attempts)
 
 
 # What goes out
@@ -254,6 +277,7 @@ class Part:
         self.restored: dict[int, pa.Table] = {}  # that wait for those before them
         self.group: list[pa.Table] = []  # next to be written
         self.has_all = False
+        self.is_last = False  # of its file
 
     def add(self, number: int, record: Record | None, failure: str) -> None:
         """Put a picture in the place of the original, or nothing and why."""
@@ -272,6 +296,8 @@ class Part:
     def close(self) -> None:
         """Put the file into its place."""
         self._write_group()
+        if self.is_last:
+            self.writer.add_key_value_metadata({LAST: b"yes"})
         self.stack.close()
 
     def _write_group(self) -> None:
@@ -291,7 +317,9 @@ class Restoration:
         for match in filter(None, map(pattern.fullmatch, store.names())):
             self.done.setdefault(int(match[1]), set()).add(int(match[2]))
         mine = [file for file in range(self.files) if any(self._is_mine(file, part) for part in range(share.count))]
-        self.lengths = {file: store.rows(self._name(file, max(self.done[file]))) for file in mine if self.done[file]}
+        known = {file: store.metadata(self._name(file, max(self.done[file]))) for file in mine if self.done[file]}
+        self.lengths = {file: int(metadata.num_rows) for file, metadata in known.items()}  # of the last parts
+        self.ended = {file for file, metadata in known.items() if _is_last(metadata)}
         self.starts = {file: start for file in mine if (start := self._start(file)) is not None}
         self.parts: dict[tuple[int, int], Part] = {}  # in the making
 
@@ -304,6 +332,11 @@ class Restoration:
             part.stack.__exit__(*error)
 
     @property
+    def rows_in_the_making(self) -> int:
+        """How many rows wait for others of their file, and are lost with it."""
+        return sum(part.next - number * PART_ROWS + len(part.restored) for (_, number), part in self.parts.items())
+
+    @property
     def rows_done(self) -> int:
         """How many rows of this share were restored before."""
         parts = [(file, part) for file in self.lengths for part in self.done[file] if self._is_mine(file, part)]
@@ -312,14 +345,14 @@ class Restoration:
     def rows(self) -> Iterator[Row]:
         """The rows that are still to be restored, as the data set streams in."""
         for file, start in self.starts.items():
-            numbered = enumerate(self.source.read(file, start * PART_ROWS), start * PART_ROWS)
+            numbered = enumerate(_with_last(self.source.read(file, start * PART_ROWS)), start * PART_ROWS)
             for number, rows in itertools.groupby(numbered, key=lambda row: row[0] // PART_ROWS):
                 if number in self.done[file] or not self._is_mine(file, number):
                     continue
                 writing = self.store.writing(self._name(file, number))
                 part = self.parts[file, number] = Part(writing, self.source.schema, self.source.column, number * PART_ROWS)
-                for index, row in rows:
-                    part.originals[index] = row
+                for index, (row, is_last) in rows:
+                    part.originals[index], part.is_last = row, is_last
                     picture = row.column(self.source.column)[0].as_py() or {}
                     yield Row(file, index, picture.get("bytes"), picture.get("path"))
                 part.has_all = True
@@ -346,9 +379,19 @@ class Restoration:
     def _start(self, file: int) -> int | None:
         """The first part of a file that this share has to do; None if it has none."""
         last = max(self.done[file], default=-1)
-        has_end = self.lengths.get(file, PART_ROWS) < PART_ROWS
-        parts = range(last + 1 if has_end else last + 1 + self.share.count)
+        parts = range(last + 1 if file in self.ended else last + 1 + self.share.count)
         return next((part for part in parts if self._is_mine(file, part) and part not in self.done[file]), None)
+
+
+def _is_last(metadata: pq.FileMetaData) -> bool:
+    """Whether a file of the data set ends with this part: it says so, or it is shorter than others."""
+    return LAST in (metadata.metadata or {}) or metadata.num_rows < PART_ROWS
+
+
+def _with_last(rows: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, bool]]:
+    """Each row, and whether it is the last."""
+    for row, following in itertools.pairwise(itertools.chain(rows, [None])):
+        yield row, following is None
 
 
 def restore_dataset(source: Source, store: Store, task: RowTask, *, share: Share, processes: int) -> int:
@@ -362,6 +405,8 @@ def restore_dataset(source: Source, store: Store, task: RowTask, *, share: Share
     done = restoration.rows_done
     total = max(0, split.num_examples // share.count - done) if split and split.num_examples else None
     tally = Tally(total, skipped=done, quiet=share.index > 0)
+    if done:
+        say(f"note: {done} rows are there already")
 
     def settle(row: Row, outcome: Callable[[], Done[Record]]) -> None:
         restoration.put(row, *tally.settle(f"{source.split} file {row.file} row {row.number}", outcome))
@@ -370,5 +415,7 @@ def restore_dataset(source: Source, store: Store, task: RowTask, *, share: Share
         with restoration:
             engine.run(restoration.rows(), task, settle, tally.advance, processes)
     except KeyboardInterrupt:
+        if lost := restoration.rows_in_the_making:
+            say(f"note: {lost} rows of files that are not whole are left out, and will be done again")
         return tally.close(stopped=True)
     return tally.close()

@@ -189,7 +189,10 @@ def restore_files(jobs: Sequence[Job], todo: Sequence[Job], task: FileTask, outp
         return tally.close(stopped=True)
     finally:
         if [job.target for job in jobs] != [output]:
-            _write_report(output, tally.failures, share)
+            try:
+                _write_report(output, tally.failures, share)
+            except OSError as error:  # the disk is full, say: what is done is still to be told
+                say(f"error: {_report(output, share.index)}: the list of failures cannot be written: {error.strerror}")
     return tally.close()
 
 

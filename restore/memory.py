@@ -55,5 +55,6 @@ _libc = _glibc()
 
 def _set_thresholds(size: int) -> None:
     if _libc is not None:
-        _libc.mallopt(_M_MMAP_THRESHOLD, size)
+        if not _libc.mallopt(_M_MMAP_THRESHOLD, size):  # glibc before 2.35 takes no more than it would choose itself
+            _libc.mallopt(_M_MMAP_THRESHOLD, _USUAL)
         _libc.mallopt(_M_TRIM_THRESHOLD, size)

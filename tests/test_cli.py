@@ -145,6 +145,22 @@ def test_an_output_that_cannot_be_written_costs_a_line_a_picture(run: Run, capfd
     assert Path("out").read_text() == "a file"
 
 
+def test_a_list_of_failures_that_cannot_be_written_costs_no_summary(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("restore.folder._write_report", full)
+    Path("album/bad.png").touch()
+    assert run("denoise", "album", "-o", "out") == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-2:] == [
+        "error: out/failures.csv: the list of failures cannot be written: No space left on device",
+        "4 done, 0 skipped, 1 failed",
+    ]
+
+
 def test_names_are_kept_whatever_they_are_and_one_too_long_fails_alone(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     picture = Path("album/a.png").read_bytes()
     kept = {"\N{CYRILLIC CAPITAL LETTER YA} \N{FILM FRAMES}.png", "x" * 251 + ".png", "-o.png", "%00 $(x).png", "a.jpg", "a.png"}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from archive import contents, save_network, save_pictures
 from datasets import Dataset, Features, Image, Value, load_dataset
 from hub_server import WRITER, Hub, serving
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as PILImage
 
 from restore import dataset
 from restore.__main__ import main
+from restore.engine import Done
 from restore.images import open_picture, suffix_of
 from restore.models.denoiser import Denoiser
 from restore.pipeline import denoise
@@ -93,6 +96,31 @@ def test_what_is_missing_is_done_and_nothing_else(
     assert kept.stat().st_mtime == 0
 
 
+def test_a_file_that_is_done_is_not_read_again(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one whose rows fill its parts: of four and three rows, parts of two."""
+    restore_share(scans, tmp_path, network, monkeypatch)
+    monkeypatch.setattr(dataset.Source, "read", lambda *_: pytest.fail("read again"))
+    capsys.readouterr()
+    assert restore_share(scans, tmp_path, network, monkeypatch) == 0
+    assert capsys.readouterr().err == "note: 7 rows are there already\n0 done, 7 skipped, 0 failed\n"
+
+
+def test_what_a_stop_leaves_out_is_told(
+    scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop_after_three(rows: Any, _: Any, settle: Any, *__: Any) -> None:
+        for row, _ in zip(rows, range(3), strict=False):
+            settle(row, lambda: Done({"bytes": b"", "path": None}, ()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dataset.engine, "run", stop_after_three)
+    assert restore_share(scans, tmp_path, network, monkeypatch) == 130
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+    assert "note: 1 rows of files that are not whole are left out" in capsys.readouterr().err
+
+
 def test_no_part_is_longer_than_what_a_dying_process_may_lose(
     scans: Path, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,10 +137,28 @@ def test_a_picture_that_cannot_be_fetched_fails_alone(monkeypatch: pytest.Monkey
     def fetch(*_: Any) -> None:
         raise TimeoutOnTheWayError
 
+    waits: list[float] = []
     monkeypatch.setattr(dataset.fsspec, "open", fetch)
+    monkeypatch.setattr(dataset.time, "sleep", waits.append)
     task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
     with pytest.raises(dataset.DataError, match=r"cannot read https://h/a\.png: TimeoutOnTheWayError"):
         task.read(dataset.Row(file=0, number=0, content=None, path="https://h/a.png"))
+    assert waits == [1, 2]  # a server may only have been busy
+    with pytest.raises(dataset.DataError, match=r"cannot read /disk/a\.png"):
+        task.read(dataset.Row(file=0, number=0, content=None, path="/disk/a.png"))
+    assert waits == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"RateLimit": '"api";r=0;t=120'}, 120), ({"Retry-After": "90"}, 90), ({}, dataset.QUOTA_SECONDS)],
+)
+def test_a_hub_that_takes_no_more_commits_is_waited_for(
+    headers: dict[str, str], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = httpx2.Response(429, headers=headers, request=httpx2.Request("POST", "https://h"))
+    answers = iter([HfHubHTTPError("128 commits an hour", response=response), None])
+    assert committed(answers, monkeypatch) == [seconds]
 
 
 @pytest.mark.parametrize(
@@ -225,14 +271,20 @@ def test_a_hub_that_cannot_be_reached_is_told(
 
 
 def test_a_connection_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([httpx2.ConnectError("no route to host"), None])
+    assert committed(iter([httpx2.ConnectError("no route to host"), None]), monkeypatch) == [1]
+
+
+def committed(answers: Iterator[Exception | None], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Commit a file to a Hub that gives these answers, all of them; returns the seconds waited for between them."""
+    waits: list[float] = []
 
     def upload(*_: Any, **__: Any) -> None:
         if (error := next(answers)) is not None:
             raise error
 
     monkeypatch.setattr(dataset.HfApi, "upload_file", upload)
-    monkeypatch.setattr(dataset.time, "sleep", lambda _: None)
+    monkeypatch.setattr(dataset.time, "sleep", waits.append)
     with dataset.HubDataset("tester/restored").writing("part.parquet") as file:
         file.write(b"rows")
     assert next(answers, "sent") == "sent"
+    return waits

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from restore import memory
 from restore.memory import trim, warm_pages
 
 glibc_only = pytest.mark.skipif(
@@ -52,6 +53,23 @@ def check_error() -> None:
     with pytest.raises(RuntimeError, match="stop"), warm_pages():
         fill_and_fail()
     assert resident() - before < MEGABYTES / 2
+
+
+def test_an_older_glibc_gets_a_threshold_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+
+    class Older:
+        def mallopt(self, option: int, size: int) -> int:
+            calls.append((option, size))
+            return int(size <= memory._USUAL)
+
+    monkeypatch.setattr(memory, "_libc", Older())
+    memory._set_thresholds(memory._KEEP)
+    assert calls == [
+        (memory._M_MMAP_THRESHOLD, memory._KEEP),
+        (memory._M_MMAP_THRESHOLD, memory._USUAL),
+        (memory._M_TRIM_THRESHOLD, memory._KEEP),
+    ]
 
 
 @glibc_only
