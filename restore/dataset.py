@@ -416,6 +416,6 @@ def restore_dataset(source: Source, store: Store, task: RowTask, *, share: Share
             engine.run(restoration.rows(), task, settle, tally.advance, processes)
     except KeyboardInterrupt:
         if lost := restoration.rows_in_the_making:
-            say(f"note: {lost} rows of files that are not whole are left out, and will be done again")
+            say(f"note: rows left out with unfinished files, to be done again: {lost}")
         return tally.close(stopped=True)
     return tally.close()

@@ -106,7 +106,7 @@ def _plan_input(path: Path, output: Path, alone: bool) -> Plan:
     place = output if alone else output / Path(os.path.abspath(path)).name  # that of ".." too
     found = _look_below(path, output)
     jobs = [Job(file, place / _writable(file.relative_to(path))) for file in found.pictures]
-    jobs += [Job(folder, place / folder.relative_to(path), cause) for folder, cause in found.locked.items()]
+    jobs += [Job(folder, place / folder.relative_to(path), cause) for folder, cause in sorted(found.locked.items())]
     if not jobs:
         if alone:
             raise UsageError(f"{path}: the folder holds no picture")

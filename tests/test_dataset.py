@@ -118,7 +118,7 @@ def test_what_a_stop_leaves_out_is_told(
     monkeypatch.setattr(dataset.engine, "run", stop_after_three)
     assert restore_share(scans, tmp_path, network, monkeypatch) == 130
     assert len(list(tmp_path.glob("*.parquet"))) == 1
-    assert "note: 1 rows of files that are not whole are left out" in capsys.readouterr().err
+    assert "note: rows left out with unfinished files, to be done again: 1\n" in capsys.readouterr().err
 
 
 def test_no_part_is_longer_than_what_a_dying_process_may_lose(
