@@ -95,6 +95,7 @@ class HubDataset:
     def names(self) -> set[str]:
         with _reaching_the_hub():
             HfApi().create_repo(self.name, repo_type="dataset", private=True, exist_ok=True)
+            HfApi().auth_check(self.name, repo_type="dataset", write=True)  # now, not after the first part
             files = HfApi().list_repo_files(self.name, repo_type="dataset")
         return {file.removeprefix("data/") for file in files if file.startswith("data/")}
 

@@ -111,6 +111,7 @@ def refused(folder: Path) -> dict[str, Any]:
     """With a token that may only read."""
     return {
         "claimed": outcome(claim, "tester/new", False),
+        "claimed again": outcome(claim, "tester/empty", False),
         "published": outcome(publish, "denoiser-cifar10", "tester/empty"),
         "trained": train(folder, "--out", str(folder / "refused"), "--push_to", "tester/new"),
     }

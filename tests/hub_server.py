@@ -120,6 +120,11 @@ class Hub:
         self.add(kind, name, {}).private = wish.get("visibility") == "private" or wish.get("private") is True
         return JSONResponse({"url": url, "name": name, "id": uuid.uuid4().hex})
 
+    async def auth_check(self, request: Request) -> Response:
+        self.repository(request)
+        must_write(request)
+        return Response()
+
     async def preupload(self, request: Request) -> Response:
         must_write(request)
         _, _, repository = self.repository(request)
@@ -276,6 +281,7 @@ class Hub:
             Route(f"{repository}/paths-info/{{revision}}", self.paths_info, methods=post),
             Route(f"{repository}/tree/{{revision}}", self.tree),
             Route(f"{repository}/tree/{{revision}}/{{path:path}}", self.tree),
+            Route(f"{repository}/auth-check/write", self.auth_check),
             Route(f"{repository}/refs", self.references),
             Route(f"{repository}/xet-{{mode}}-token/{{revision}}", self.xet_token),
             Route(f"{repository}/revision/{{revision}}", self.info),

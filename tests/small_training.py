@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,34 +63,43 @@ class StoppedError(Exception):
     """The run was stopped on purpose."""
 
 
-class StoppingTask(DenoiseTask):
-    """A denoiser's task that ends the run in a chosen batch, by an error or by SIGKILL."""
+def stop() -> None:
+    raise StoppedError
 
-    def __init__(self, recipe: DenoiseRecipe, stop_at: int | None = None, kill_at: int | None = None):
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StoppingTask(DenoiseTask):
+    """A denoiser's task that does something else first in a chosen batch."""
+
+    def __init__(self, recipe: DenoiseRecipe, stop_at: int, act: Callable[[], None]):
         super().__init__(recipe)
-        self.batch, self.stop_at, self.kill_at = 0, stop_at, kill_at
+        self.batch, self.stop_at, self.act = 0, stop_at, act
 
     def loss(self, model: nn.Module, clean: Tensor, generator: Generator) -> Tensor:
         self.batch += 1
-        if self.batch == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
         if self.batch == self.stop_at:
-            raise StoppedError
+            self.act()
         return super().loss(model, clean, generator)
 
 
 def train(
     out: Path,
     *,
-    stop_at: int | None = None,
+    stop_at: int = 0,
+    act: Callable[[], None] = stop,
     network: dict[str, Any] = TINY,
     data: tuple[Pictures | PictureStream, Any] | None = None,
     **changes: Any,
 ) -> HubModel:
-    """Train as RECIPE says but for `changes`; `stop_at` ends the run in that batch."""
+    """Train as RECIPE says but for `changes`; in the batch `stop_at` comes an end, or another `act`."""
     recipe = dataclasses.replace(RECIPE, out=str(out), **changes)
     rank, _, batch = os.environ.get(KILL_AT, "-1:0").partition(":")
-    task = StoppingTask(recipe, stop_at, int(batch) if os.environ.get("RANK") == rank else None)
+    if os.environ.get("RANK") == rank:
+        stop_at, act = int(batch), die
+    task = StoppingTask(recipe, stop_at, act)
     set_seed(recipe.seed)
     pictures, validation = data or (Pictures(TRAIN, View(turns=True, seed=recipe.seed)), VALIDATION)
     return fit(recipe, Denoiser(**network), pictures, validation, task)

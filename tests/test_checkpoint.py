@@ -6,9 +6,11 @@ import math
 import os
 import random
 import resource
+import shutil
+import signal
 import time
 from collections.abc import Iterator
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from small_training import RECIPE, TINY, StoppedError, StoppingTask, train, write_folder
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
@@ -97,6 +101,56 @@ def test_a_run_on_a_stream_resumes_to_the_bit(tmp_path: Path) -> None:
     assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
 
 
+def test_a_stream_that_other_readers_go_on_with_says_what_that_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = dataclasses.replace(RECIPE, dataset=str(write_folder(tmp_path / "pictures")), streaming=True)
+    run: dict[str, Any] = {"out": tmp_path / "run", "streaming": True, "resume": True}
+    train(**run, data=open_pictures(recipe), steps=2)
+    train(**run, data=open_pictures(recipe), steps=3)
+    assert "note" not in capsys.readouterr().out
+    train(**run, data=open_pictures(recipe), steps=4, workers=1)
+    assert "was streamed by 1 processes of 0 workers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_is_told_to_end_is_saved_first(workers: int, tmp_path: Path) -> None:
+    """As by a cluster, whose signal reaches every process at once."""
+
+    def terminate() -> None:
+        for process in (os.getpid(), *(child.pid for child in active_children())):
+            os.kill(process or 0, signal.SIGTERM)
+
+    few_saves = {"steps": 14, "validate_every": 60, "checkpoint_minutes": 60, "workers": workers}
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TrainingError, match=r"stopped by SIGTERM at step 10.*--resume"):
+        train(tmp_path / "parts", stop_at=4, act=terminate, **few_saves)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert step(tmp_path / "parts") == 10
+    train(tmp_path / "parts", resume=True, **few_saves)
+    train(tmp_path / "whole", **few_saves)
+    assert_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
+def test_the_log_of_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, stop_at=7)
+    shutil.rmtree(tmp_path / "step-00000006")  # as if it had been logged, and not saved
+    train(tmp_path, resume=True)
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 10))
+
+
+def test_a_launch_for_another_kind_of_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as launch:
+        launch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+        with pytest.raises(TrainingError, match="4 gradient accumulation steps: give --accumulate 4"):
+            train(tmp_path)
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(TrainingError, match="FSDP"):
+        train(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_of_muon_resumes_to_the_bit(tmp_path: Path) -> None:
     train(tmp_path / "whole", optimizer="muon")
     with pytest.raises(StoppedError):
@@ -168,6 +222,12 @@ def test_a_step_that_overflows_is_skipped_and_resumed_from(tmp_path: Path) -> No
     runs[1].resume()
     assert_equal(runs[1].raw_model.state_dict(), before)
     assert runs[1].accelerator.scaler.get_scale() == 2048
+
+    runs[1].losses = [torch.tensor(math.inf), torch.tensor(3.0), torch.tensor(1.0)]
+    assert "loss 2.00000" in runs[1].log_loss()
+    runs[1].losses = [torch.tensor(math.nan)] * 2
+    with pytest.raises(DivergedError):
+        runs[1].log_loss()
 
 
 def reporting_run(run: Path, saved: Connection) -> None:

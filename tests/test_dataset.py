@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from archive import contents, save_network, save_pictures
 from datasets import Dataset, Features, Image, Value, load_dataset
-from hub_server import WRITER, Hub, serving
+from hub_server import READER, WRITER, Hub, serving
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as PILImage
 
@@ -235,10 +235,10 @@ def test_from_the_hub_to_the_hub_and_on_where_it_ended(
     assert hub.conflicts == 0
 
 
-def restore_on_the_hub(address: str, network: str, folder: Path) -> str:
+def restore_on_the_hub(address: str, network: str, folder: Path, token: str = WRITER, codes: tuple[int, ...] = (0, 1)) -> str:
     """Restore tester/scans to tester/restored in a process of its own, and return what it says."""
     arguments = ["denoise", "--dataset", "tester/scans", "-o", "hf://datasets/tester/restored", "--model", network]
-    settings = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "cache"), "HF_TOKEN": WRITER, "HF_HUB_DISABLE_XET": "1"}
+    settings = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "cache"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "restore", *arguments, "--processes", "1"],
@@ -248,8 +248,19 @@ def restore_on_the_hub(address: str, network: str, folder: Path) -> str:
         timeout=300,
         check=False,
     )
-    assert done.returncode in (0, 1), done.stderr  # 1 where the broken picture is met
+    assert done.returncode in codes, done.stderr  # 1 where the broken picture is met
     return done.stderr
+
+
+def test_a_token_that_may_not_write_is_told_before_the_first_picture(scans: Path, network: str, tmp_path: Path) -> None:
+    hub = Hub()
+    hub.add("dataset", "tester/scans", {f"data/{path.name}": path.read_bytes() for path in scans.glob("*.parquet")})
+    hub.add("dataset", "tester/restored", {})
+    with serving(hub) as address:
+        said = restore_on_the_hub(address, network, tmp_path, READER, (2,))
+    assert "error: " in said
+    assert "no write permission" in said
+    assert not hub.repositories["dataset", "tester/restored"].at("main")[1]
 
 
 def parquet_of(hub: Hub) -> dict[str, bytes]:

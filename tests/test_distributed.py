@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import KILL_AT, SIDE, train
+from small_training import KILL_AT, SIDE, StoppedError, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train import checkpoint
@@ -71,6 +71,17 @@ def test_two_processes_resumed_end_as_one_undisturbed(resumed: Path, alone: Path
     assert numbers["measures"]["psnr"] == pytest.approx(other_numbers["measures"]["psnr"], abs=0.05)
     for name, tensor in tensors.items():
         torch.testing.assert_close(tensor, others[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_logged_loss_is_that_of_all_processes(killed: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(tmp_path, accumulate=2, steps=STEPS, stop_at=6)
+    losses = []
+    for run in (killed, tmp_path):
+        events = EventAccumulator(str(run / "logs"))
+        events.Reload()
+        losses.append([event.value for event in events.Scalars("loss")[:2]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_every_validation_picture_counts_once(resumed: Path, alone: Path) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import io
 import itertools
 import os
+import re
+import signal
 import struct
 import zlib
 from collections import Counter
@@ -34,10 +36,10 @@ Item = tuple[Tensor, dict[str, str]]  # a picture, uint8 (3, H, W), and the ones
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 VALIDATION_SIDE = 512  # pixels of a validation picture, so that photographs of any size fit the memory and the log
 TABLES = {".parquet", ".arrow", ".csv", ".json", ".jsonl", ".zip", ".tar", ".gz", ".tgz"}  # suffixes of data sets that are files
-HELD_OUT = 0.05  # share of a data set without a validation split
+HELD_OUT = 0.05  # of a data set without a validation split, about this share
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
 FILES_EACH = 8  # of a stream from which on processes share out files; of fewer, unless they divide evenly, each reads all
-SHUFFLED = 2_000  # pictures of a stream that are held to draw from
+SHUFFLED = 2_000  # pictures of a stream that a machine holds, undecoded, to draw from
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 # No other of Pillow's readers: the one of EPS runs a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -58,15 +60,12 @@ class Batch(NamedTuple):
 def open_splits(dataset: str) -> tuple[Dataset, Dataset]:
     """Training and validation split of a Hub id or local folder, each with one column of undecoded pictures named "image".
 
-    Without a validation split of its own, a fixed twentieth of the training split is held out.
+    Without a validation split of its own, about a twentieth of the training split is held out, the one that a stream holds out.
     """
     splits = _load(dataset)
     name = _validation_name(splits)
-    if name is None:
-        if len(splits["train"]) < 2:
-            raise DataError(f"{dataset} has one picture, of which none can be held out")
-        splits, name = splits["train"].train_test_split(HELD_OUT, seed=0), "test"
-    return _only_pictures(splits["train"], dataset), _only_pictures(splits[name], dataset)
+    train = _only_pictures(splits["train"], dataset)
+    return _hold_out(train, dataset) if name is None else (train, _only_pictures(splits[name], dataset))
 
 
 def open_streams(dataset: str, validation_pictures: int) -> tuple[IterableDataset, bool, list[dict[str, Record]]]:
@@ -126,6 +125,16 @@ def _only_pictures(split: Any, dataset: str) -> Any:
     return split if columns == ["image"] else split.rename_column(columns[0], "image")
 
 
+def _hold_out(train: Dataset, dataset: str) -> tuple[Dataset, Dataset]:
+    """The pictures of a split that are trained on, and those that are held out, at least one of each."""
+    lots = [_lot(row["image"]) for row in train]
+    limit = min(max(HELD_OUT, min(lots, default=0) + 2**-32), max(lots, default=0))
+    held_out = [number for number, lot in enumerate(lots) if lot < limit]
+    if not held_out:
+        raise DataError(f"{dataset} does not hold two pictures that differ, of which one could be held out")
+    return train.select([number for number, lot in enumerate(lots) if lot >= limit]), train.select(held_out)
+
+
 def _is_image(feature: Any) -> bool:
     return isinstance(feature, Image)
 
@@ -140,15 +149,21 @@ def _is_binary(feature: Any) -> bool:
 
 
 def is_held_out(record: Record) -> bool:
-    """Whether a picture of a stream without a validation split belongs to it; copies of a picture share the answer.
+    """Whether a picture of a set without a validation split belongs to it; copies of a picture share the answer."""
+    return _lot(record) < HELD_OUT
 
-    Of a file on the net, which would have to be fetched for that, its address tells, as the path of one that cannot be read.
+
+def _lot(record: Record) -> float:
+    """A number in [0, 1) that a picture's contents draw.
+
+    Of a file on the net, which would have to be fetched for that, its address draws it, whatever the commit that the address
+    names, as the path does of one that cannot be read.
     """
     path = str(record["path"]) if record else "None"
     if record and (isinstance(record["bytes"], bytes) or os.path.isfile(path)):
         with contextlib.suppress(DataError):
-            return zlib.crc32(_contents(record)) < HELD_OUT * 2**32
-    return zlib.crc32(path.encode()) < HELD_OUT * 2**32
+            return zlib.crc32(_contents(record)) / 2**32
+    return zlib.crc32(re.sub(r"@[0-9a-f]{40}", "", path).encode()) / 2**32
 
 
 def decode(record: Record, resize: int = 0) -> Pixels:
@@ -273,8 +288,7 @@ class Pictures(torch.utils.data.Dataset[Item]):
 
     def batches(self, wanted: range, batch_size: int, workers: int = 0) -> Iterator[Batch]:
         """Some of the batches that are numbered through all epochs and processes."""
-        readers = max(1, workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        self.cache_room = CACHE_PIXELS // readers  # each reader keeps its own
+        self.cache_room = CACHE_PIXELS // _readers(workers)  # each keeps its own
         sampler = KeySampler(self.count, batch_size, wanted, self.view.seed)
         return iter(_loader(self, workers, batch_sampler=sampler))
 
@@ -315,7 +329,7 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
 
     def __init__(self, split: IterableDataset, view: View, has_held_out: bool = False):
         self.split, self.view, self.has_held_out = split, view, has_held_out
-        self.rank, self.first = 0, 0
+        self.rank, self.first, self.window = 0, 0, SHUFFLED
         split_info = (split.info.splits or {}).get("train")
         self.count: int | None = split_info.num_examples if split_info else None
 
@@ -345,7 +359,7 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
         for epoch in itertools.count():
             order = np.random.default_rng((self.view.seed, epoch))  # not set_epoch, which workers share and would race for
             is_empty = True
-            for row in self.split.shuffle(generator=order, buffer_size=SHUFFLED):
+            for row in self.split.shuffle(generator=order, buffer_size=self.window):
                 if not (self.has_held_out and is_held_out(row["image"])):
                     is_empty = False
                     yield epoch, row["image"]
@@ -360,6 +374,7 @@ class PictureStream(torch.utils.data.IterableDataset[Item]):
         workers = min(workers, self.split.num_shards)  # a worker without a shard would have nothing to read
         rounds, ahead = divmod(done, max(1, workers))  # workers take turns, one batch each
         self.first = rounds * batch_size
+        self.window = max(1, SHUFFLED // _readers(workers))
         return itertools.islice(_loader(self, workers, batch_size=batch_size), ahead, ahead + len(wanted))
 
 
@@ -426,8 +441,25 @@ def _fingerprint(record: Record) -> str:
     return hashlib.blake2b(repr(record).encode(), digest_size=8).hexdigest()
 
 
+def _readers(workers: int) -> int:
+    """How many of a machine's processes read pictures, where each process of the run has so many workers."""
+    return max(1, workers) * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def _loader(pictures: Pictures | PictureStream, workers: int, **how: Any) -> DataLoader[Item]:
-    return DataLoader(pictures, num_workers=workers, collate_fn=_collate, pin_memory=torch.cuda.is_available(), **how)
+    return DataLoader(
+        pictures,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_outlive_sigterm,
+        pin_memory=torch.cuda.is_available(),
+        **how,
+    )
+
+
+def _outlive_sigterm(worker: int) -> None:  # noqa: ARG001  # a DataLoader's
+    """A cluster sends it to every process of a run, which still has to come to a step's end and be saved."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _collate(items: list[Item]) -> Batch:

@@ -4,7 +4,12 @@ import dataclasses
 import json
 import math
 import os
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +17,7 @@ import numpy as np
 import torch
 import torch.distributed.nn  # before a process group is made, or the defaults of its functions keep that past its end
 from accelerate import Accelerator
-from accelerate.utils import broadcast, broadcast_object_list, gather_object
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast, broadcast_object_list, gather_object
 from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
@@ -20,12 +25,15 @@ from restore.models.hub import HubModel
 from train import checkpoint
 from train.card import Training, history, portable, save_card
 from train.checkpoint import CheckpointError
-from train.data import DataError, Pictures, PictureStream, View, tally, validation_pictures
+from train.data import Batch, DataError, Pictures, PictureStream, View, tally, validation_pictures
 from train.optimizers import OPTIMIZERS, make_state
 from train.publish import claim, publish
 from train.recipe import Recipe, TrainingError
 
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)  # which would save parts of a network
 LOG_EVERY = 100  # steps
+LISTEN_EVERY = 10  # steps between looks for a signal to stop
+LONGEST_WAIT = timedelta(hours=2)  # of a process for the others, as while each reads past what a stream has shown before
 SAMPLES = 8  # validation pictures in the log
 
 
@@ -65,6 +73,19 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_an_epoch: float) 
 def seed_of(*numbers: int) -> int:
     """One seed from several numbers, well mixed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+@contextmanager
+def on_termination(act: Callable[[], None]) -> Iterator[None]:
+    """Do this at SIGTERM, which a machine sends before it is taken away, instead of dying."""
+    if threading.current_thread() is not threading.main_thread():  # no other may say what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Ema:
@@ -107,9 +128,29 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+    def learn(self, task: Task, batch: Batch, number: int) -> None:
+        """Learn from a batch, the `number`-th of all processes; only where gradients are due the weights change."""
+        accelerator = self.accelerator
+        clean = batch.clean.to(accelerator.device, non_blocking=True, memory_format=torch.channels_last)  # (B, 3, H, W) in [0, 1]
+        generator = Generator(accelerator.device).manual_seed(seed_of(self.recipe.seed, number))
+        with accelerator.accumulate(self.model):
+            loss = task.loss(self.model, clean, generator)
+            accelerator.backward(loss)
+            if accelerator.sync_gradients and self.recipe.clip_norm:
+                accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.losses.append(accelerator.reduce(loss.detach(), "mean"))
+        self.skipped |= batch.skipped
+
     def log_loss(self) -> str:
         """Log the mean loss since the last log and return it as a line. Raises DivergedError where it is not a number."""
-        mean = torch.stack(self.losses).mean().item()
+        losses = torch.stack(self.losses)
+        if self.accelerator.scaler is not None:
+            losses = losses[
+                losses.isfinite()
+            ]  # of float16 the scaler skips a step that overflows; of none at all the mean is NaN
+        mean = losses.mean().item()
         self._check_finite(torch.tensor(mean), "loss")
         self.losses.clear()
         self.accelerator.log({"loss": mean, "lr": self.optimizer.param_groups[0]["lr"]}, self.step)
@@ -181,6 +222,12 @@ class Run:
                     f"choose --batch_size and --accumulate to make it {before} again, or give --steps"
                 )
             self.accelerator.print(f"note: {self.folder} had {before} pictures a step until step {numbers['step']}, now {now}")
+        readers = (numbers.get("processes"), numbers["recipe"].get("workers"))
+        if self.recipe.streaming and readers != (self.accelerator.num_processes, self.recipe.workers):
+            self.accelerator.print(
+                f"note: {self.folder} was streamed by {readers[0]} processes of {readers[1]} workers; others share the data set "
+                "out in another way, so that of this epoch some pictures come again and some not at all"
+            )
         if (optimizer := numbers["recipe"]["optimizer"]) != self.recipe.optimizer:
             raise CheckpointError(f"{self.folder} holds a run of --optimizer {optimizer}, not {self.recipe.optimizer}")
         own = self._tensors()
@@ -245,22 +292,35 @@ def on_device(model: HubModel, accelerator: Accelerator) -> HubModel:
     return model.to(accelerator.device).to(memory_format=torch.channels_last)
 
 
-def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, validation: Any, task: Task) -> HubModel:
-    """Train `model` as the recipe says and return its averaged weights, which are also in `recipe.out`/final.
-
-    Batches are numbered through all processes, and each draws its noise from a generator seeded by its number. So a resumed run
-    repeats an undisturbed one, on a CPU to the bit, and N processes see what one sees that accumulates N times as many batches.
-    """
+def accelerator_of(recipe: Recipe) -> Accelerator:
+    """The accelerator that the recipe asks for. Raises TrainingError where the launch asks for something else."""
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.accumulate,
         mixed_precision=recipe.mixed_precision or None,
         log_with="tensorboard",
         project_dir=recipe.out,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
     )
     if accelerator.num_processes != int(os.environ.get("WORLD_SIZE", accelerator.num_processes)):  # each would train by itself
         raise TrainingError("several processes were started, but none sees a GPU: set ACCELERATE_USE_CPU=true to train on CPUs")
+    if accelerator.distributed_type in SHARDED:
+        raise TrainingError(f"launched with {accelerator.distributed_type.value}: every process of a run holds the whole network")
+    if accelerator.gradient_accumulation_steps != recipe.accumulate:  # Accelerate takes the environment's word, not its caller's
+        launched = accelerator.gradient_accumulation_steps
+        raise TrainingError(f"launched with {launched} gradient accumulation steps: give --accumulate {launched} as well")
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("--mixed_precision fp16 needs a GPU; a CPU takes bf16 or no")  # Accelerate would train in float32
+    return accelerator
+
+
+def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, validation: Any, task: Task) -> HubModel:
+    """Train `model` as the recipe says and return its averaged weights, which are also in `recipe.out`/final.
+
+    Batches are numbered through all processes, and each draws its noise from a generator seeded by its number. So a resumed run
+    repeats an undisturbed one, on a CPU to the bit, and N processes see what one sees that accumulates N times as many batches
+    (but of a stream, which each process reads for itself). A run that is told to end by SIGTERM is saved first.
+    """
+    accelerator = accelerator_of(recipe)
     run = Run(recipe, model, accelerator)
     if recipe.resume:
         run.resume()
@@ -268,8 +328,20 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
         raise CheckpointError(f"{run.folder} holds a run: give --resume to go on with it, or another --out")
     if recipe.push_to and accelerator.is_main_process:
         claim(recipe.push_to, recipe.private)
-    accelerator.init_trackers("logs", dataclasses.asdict(recipe))
+    accelerator.init_trackers("logs", dataclasses.asdict(recipe), {"tensorboard": {"purge_step": run.step + 1}})
+    with on_termination(accelerator.set_trigger):
+        take_steps(run, pictures, validation, task)
+    final = run.finish()
+    if recipe.push_to and accelerator.is_main_process:
+        print(publish(run.folder / "final", recipe.push_to))
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return final
 
+
+def take_steps(run: Run, pictures: Pictures | PictureStream, validation: Any, task: Task) -> None:
+    """Take the steps that are left; log, validate and save on the way."""
+    recipe, accelerator = run.recipe, run.accelerator
     world = accelerator.num_processes
     steps, steps_an_epoch = steps_of(recipe, pictures.count, world)
     batches_a_step = recipe.accumulate * world
@@ -280,18 +352,8 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
 
     run.model.train()
     for number, batch in zip(numbers, batches, strict=True):
-        clean = batch.clean.to(accelerator.device, non_blocking=True, memory_format=torch.channels_last)  # (B, 3, H, W) in [0, 1]
-        generator = Generator(accelerator.device).manual_seed(seed_of(recipe.seed, number))
-        with accelerator.accumulate(run.model):
-            loss = task.loss(run.model, clean, generator)
-            accelerator.backward(loss)
-            if accelerator.sync_gradients and recipe.clip_norm:
-                accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
-            run.set_learning_rate(learning_rate(recipe, run.step, steps, steps_an_epoch))
-            run.optimizer.step()
-            run.optimizer.zero_grad()
-        run.losses.append(loss.detach())
-        run.skipped |= batch.skipped
+        run.set_learning_rate(learning_rate(recipe, run.step, steps, steps_an_epoch))
+        run.learn(task, batch, number)
         if not accelerator.sync_gradients:
             continue
 
@@ -307,10 +369,6 @@ def fit(recipe: Recipe, model: HubModel, pictures: Pictures | PictureStream, val
         if is_saving:
             run.save()
             saved_at = time.monotonic()
-
-    final = run.finish()
-    if recipe.push_to and accelerator.is_main_process:
-        print(publish(run.folder / "final", recipe.push_to))
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return final
+        if run.step % LISTEN_EVERY == 0 and accelerator.check_trigger():
+            run.save()
+            raise TrainingError(f"stopped by SIGTERM at step {run.step}, which is saved: --resume goes on from there")

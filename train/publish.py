@@ -36,6 +36,7 @@ def claim(repo_id: str, private: bool) -> None:
     api = HfApi()
     with _one_line(repo_id):
         api.create_repo(repo_id, private=private or None, exist_ok=True)
+        api.auth_check(repo_id, write=True)  # of a repository that is there already its creation says nothing
         is_public = not api.model_info(repo_id).private
     if private and is_public:
         raise PublishError(f"{repo_id} is there already and is public: name another, or publish without --private")
