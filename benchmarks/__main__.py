@@ -11,6 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from restore.models.denoiser import Denoiser
 from restore.noise import gaussian
 from restore.pipeline import colorize_tensor, denoise_tensor
 from restore.precision import multiplies_bfloat16
+from train.evaluate import folder_pictures
 from web.files import to_image
 
 STAGES = {  # of colorize, on the way from the picture's pixels to the result's
@@ -52,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     denoiser = pipeline.load(Denoiser, options.denoiser)
     colorizer = pipeline.load(Colorizer, options.colorizer)
-    clean = [open_picture(path).rgb for path in sorted(options.folder.iterdir())[: options.limit]]
+    clean = list(islice(folder_pictures(options.folder), options.limit))
     with warm_pages():
         print(
             compare(denoiser, options.denoiser, options.peers, clean, options.sigma / 255, options.rounds), end="\n\n", flush=True

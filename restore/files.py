@@ -32,6 +32,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def open_to_others(path: Path) -> None:
+    """Let whoever may read its folder's other files read a file that a library has made for its owner alone."""
+    reference = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    reference.touch()  # as the umask has it, which cannot be asked for without being changed
+    path.chmod(reference.stat().st_mode)
+    reference.unlink()
+
+
 def sweep(paths: Iterable[Path]) -> None:
     """Remove what killed processes have left of writing these files, which nobody may be writing now; as far as it can be."""
     marks: dict[Path, set[str]] = defaultdict(set)

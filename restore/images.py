@@ -171,8 +171,8 @@ def save_picture(image: Image.Image, path: str | Path, *, keep_gps: bool = False
         ImageError: The format is not written, the picture is too large for it, or the file cannot be written. An older file
             of that name is then as it was, and no other file is left behind.
     """
-    path = Path(path)
-    with image_errors(f"cannot write {path.name!r}"):
+    with image_errors(f"cannot write {os.path.basename(path) if isinstance(path, str | Path) else path!r}"):
+        path = Path(path)
         writer = _find_writer(path, image)
         with replacing(path) as file:
             writer.write(image, file, keep_gps)

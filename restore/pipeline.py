@@ -44,6 +44,7 @@ DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
 ALIKE = 8.0  # difference in L up to which pixels belong to a hint's object
 LEAST_SIDE = 32  # pixels, below which the network sees more of the picture's borders than of the picture
 SAMPLE_SIDE = 96  # pixels of a sample that the noise level is estimated from
+BRIGHTEST = 8.0  # beyond any noise on [0, 1]: 8-bit values that were not divided by 255
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
 
@@ -172,7 +173,8 @@ def denoise_tensor(
 ) -> Tensor:
     """Remove the noise from (B, 3, H, W) in [0, 1]; the result has the same shape and is not clamped.
 
-    The network runs on its own device, by tiles that agree with the whole. Arguments and errors are those of `denoise`; `out`
+    The network runs on its own device, by tiles that agree with the whole, and in half precision where that is fast: a fifth of
+    an 8-bit level (RMS) from what the network itself gives in float32. Arguments and errors are those of `denoise`; `out`
     takes the result, and may be `noisy` itself, but not with `self_ensemble`, whose turns all read it.
     """
     _check_range("strength", strength, MAX_STRENGTH)
@@ -373,7 +375,9 @@ def _check_pictures(rgb: Tensor) -> None:
     if not isinstance(rgb, Tensor):
         raise ValueError(f"pictures are a tensor (B, 3, H, W), not {type(rgb).__name__}")
     if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point() or not rgb.numel():
-        raise ValueError(f"pictures are (B, 3, H, W) of floating point, not {tuple(rgb.shape)} of {rgb.dtype}")
+        raise ValueError(f"pictures are (B, 3, H, W) of floating point in [0, 1], not {tuple(rgb.shape)} of {rgb.dtype}")
+    if (highest := rgb.amax().item()) > BRIGHTEST:
+        raise ValueError(f"pictures are in [0, 1], and this one goes up to {highest:g}: divide 8-bit values by 255")
 
 
 def _checked_out(out: Tensor | None, rgb: Tensor) -> Tensor:
@@ -451,7 +455,7 @@ def _from_pretrained(kind: type[Network], name: str | Path) -> Network:
             network = kind.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
             return network.to(memory_format=torch.channels_last)
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise WeightsError(f"{name}: {' '.join(str(error).split())}") from error
+        raise WeightsError(f"{name}: {' '.join(str(error).split())}; and there is no folder of that name") from error
 
 
 @contextmanager

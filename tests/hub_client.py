@@ -82,6 +82,12 @@ def run_module(name: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", name, *arguments], stdout=subprocess.DEVNULL, check=True)  # noqa: S603
 
 
+def refusal(name: str, *arguments: str) -> str:
+    """What such a command says to that."""
+    done = subprocess.run([sys.executable, "-m", name, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stderr.strip()
+
+
 def private(folder: Path) -> dict[str, Any]:
     """Publish bundled weights to a private repository, and what goes wrong."""
     run_module("train.publish", "denoiser-cifar10", PRIVATE, "--private")
@@ -93,6 +99,7 @@ def private(folder: Path) -> dict[str, Any]:
         "public already": outcome(claim, "tester/empty", True),
         "not mine": outcome(claim, "other/repo", False),
         "no such weights": outcome(publish, folder / "nothing", PRIVATE),
+        "without a record": refusal("train.publish", str(folder / "start"), "tester/unmade"),
     }
 
 

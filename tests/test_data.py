@@ -133,6 +133,19 @@ def test_words_in_the_names_of_pictures_make_no_splits(
     assert {name: len(list(split)) for name, split in _load(str(folder), streaming).items()} == counts
 
 
+@pytest.mark.parametrize(("rank", "is_told"), [("0", True), ("1", False)])
+def test_pictures_of_a_folder_that_training_cannot_read_are_told_of(
+    rank: str, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    folder = write_folder(tmp_path / "pictures", train=3, validation=2)
+    for name in ("IMG_1.HEIC", "b.avif"):
+        (folder / "train" / name).write_bytes(flat(1))
+    training, _ = open_splits(str(folder))
+    assert len(training) == 3
+    assert ("are left out: 2" in capsys.readouterr().err) == is_told
+
+
 @pytest.mark.parametrize("profile", [None, display_p3(), b"broken", display_p3()[:300], grey_profile(), cmyk_profile()])
 def test_a_photograph_is_as_it_looks_in_training_as_in_the_app(profile: bytes | None) -> None:
     tags = PILImage.Exif()

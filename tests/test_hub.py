@@ -153,7 +153,9 @@ def test_bundled_weights_go_to_a_private_repository(address: str, folder: Path, 
     assert told["without a token"] == "RepositoryNotFoundError"
     assert "is public" in told["public already"]
     assert "may not write" in told["not mine"]
-    assert "is missing" in told["no such weights"]
+    assert "there is no folder" in told["no such weights"]
+    assert "has no training.json" in told["without a record"]
+    assert ("model", "tester/unmade") not in hub.repositories
     assert not [line for line in told.values() if isinstance(line, str) and line.startswith("error") and "\n" in line]
 
 

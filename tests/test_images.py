@@ -181,6 +181,8 @@ def test_dots_an_inch_turn_with_the_picture(value: int, kind: str) -> None:
 def test_an_image_that_lies_on_its_side_is_saved_upright(kind: str, tmp_path: Path) -> None:
     source = Image.open(io.BytesIO(encode(photo(), kind, exif=exif(orientation=6))))
     save_picture(source, tmp_path / "upright.png")
+    with pytest.raises(ImageError, match="cannot write <_io"):
+        save_picture(source, io.BytesIO())
     assert np.array_equal(pixels(Image.open(tmp_path / "upright.png")), pixels(photo().transpose(Image.Transpose.ROTATE_270)))
 
 

@@ -1,6 +1,9 @@
 """Networks of one family: any size in and out, a bounded reach, and weights that load to the last key or not at all."""
 
+import io
 import json
+import os
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -324,10 +327,18 @@ def test_a_colour_that_is_sure_stays_at_any_vividness() -> None:
     torch.testing.assert_close(ab[0].flatten(1).T, model.bin_centers[colours], atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 4, 8, 8), (3, 8, 8)])
+def test_a_denoiser_refuses_what_is_no_colour_picture(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"expected noisy \(B, 3, H, W\), not {re.escape(str(shape))}"):
+        build(Denoiser, DENOISERS["shipped"])(torch.rand(shape))
+
+
 def test_a_colorizer_refuses_what_is_no_lightness() -> None:
     model = build(Colorizer, COLORIZERS["small"])
     with pytest.raises(ValueError, match=r"expected lightness \(B, 1, H, W\), not \(2, 3, 8, 8\)"):
         model(torch.rand(2, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"expected lightness \(B, 1, H, W\), not \(1, 8, 8\)"):
+        model(torch.rand(1, 8, 8))
     with pytest.raises(ValueError, match=r"expected hints \(2, 3, 8, 8\), not \(2, 3, 8, 9\)"):
         model(torch.rand(2, 1, 8, 8), torch.zeros(2, 3, 8, 9))
 
@@ -405,6 +416,45 @@ def test_saved_and_loaded_to_the_bit(kind: type[HubModel], arguments: dict[str, 
     assert all(torch.equal(state[name], expected[name]) for name in state)
     x = torch.rand(1, 3 if kind is Denoiser else 1, 20, 20, generator=Generator().manual_seed(0))
     assert torch.equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_who_may_read_a_folder_may_read_the_weights_saved_there(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        build(Denoiser, DENOISERS["one scale"]).save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("README.md", "config.json", "model.safetensors"), 0o666 & ~umask)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_missing(file: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = io.open
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> Any:  # as root one may read all
+        if Path(path).name == file:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(WeightsError, match=rf"{file} cannot be read: Permission denied"):
+        Denoiser.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (Denoiser, {"widths": [np.int64(8)], "depths": (1,)}),
+        (Denoiser, {"widths": np.array([8]), "depths": (1,)}),
+        (Denoiser, {"widths": range(8, 9), "depths": (1,)}),
+        (Colorizer, {"work_size": np.int64(256)}),
+    ],
+)
+def test_an_argument_that_config_json_cannot_hold_is_refused(kind: type[HubModel], arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(arguments))} must be plain, as config.json holds it"):
+        kind(**arguments)
 
 
 def test_half_precision_weights_load_as_single(saved: Path) -> None:

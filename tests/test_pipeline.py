@@ -228,7 +228,14 @@ def test_a_network_that_was_first_used_without_gradients_can_be_trained(denoiser
 
 
 @pytest.mark.parametrize(
-    "rgb", [torch.rand(3, 8, 8), torch.rand(1, 4, 8, 8), torch.rand(0, 3, 8, 8), torch.ones(1, 3, 8, 8).byte()]
+    "rgb",
+    [
+        torch.rand(3, 8, 8),
+        torch.rand(1, 4, 8, 8),
+        torch.rand(0, 3, 8, 8),
+        torch.ones(1, 3, 8, 8).byte(),
+        255 * torch.ones(1, 3, 8, 8),
+    ],
 )
 def test_what_is_no_batch_of_pictures_is_refused(rgb: Tensor, denoiser: Denoiser, colorizer: Colorizer) -> None:
     with pytest.raises(ValueError, match="pictures are"):
@@ -263,7 +270,9 @@ def test_a_hub_that_does_not_give_the_weights_is_a_value_error(monkeypatch: pyte
         raise LocalEntryNotFoundError("no network,\nand nothing in the cache")
 
     monkeypatch.setattr(Denoiser, "from_pretrained", fail)
-    with pytest.raises(WeightsError, match="someone/denoiser: no network, and nothing in the cache"):
+    with pytest.raises(
+        WeightsError, match="someone/denoiser: no network, and nothing in the cache; and there is no folder of that name"
+    ):
         denoise_tensor(noisy, "someone/denoiser")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.quality import beside_known
 from restore.color import grey
+from restore.images import ImageError
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
 from train.card import model_card
@@ -20,6 +21,7 @@ from train.evaluate import (
     PRINTS,
     cbsd68_table,
     colour_table,
+    folder_pictures,
     identifier,
     prints_table,
     real_noise_pairs,
@@ -79,6 +81,15 @@ def test_a_folder_of_several_sizes_is_measured_without_what_cannot_be(tmp_path: 
     Image.new("RGB", (8, 6)).save(tmp_path / "train/a.png")
     assert [tuple(batch.shape) for batch in split_batches(str(tmp_path), 10)] == [(2, 3, 6, 8), (1, 3, 7, 5)]
     assert "picture 2 is left out: grey" in capsys.readouterr().err
+
+
+def test_a_folder_of_pictures_is_read_without_what_is_hidden_and_what_fails_is_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "a.png")
+    (tmp_path / ".DS_Store").write_bytes(b"of the finder")
+    assert [tuple(picture.shape) for picture in folder_pictures(tmp_path)] == [(1, 3, 6, 8)]
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"b\.png: the file is empty"):
+        list(folder_pictures(tmp_path))
 
 
 def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:

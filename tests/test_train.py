@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -497,6 +498,13 @@ def test_a_card_of_new_weights_has_no_figures_of_the_old(tmp_path: Path, monkeyp
     model.save_pretrained(folder)
     save_card(folder, folder.name, Training.of(denoise.DenoiseRecipe(), model, 2, {"psnr": 11.5}, []))
     assert [result.metric_value for result in ModelCard.load(folder / CARD).data.eval_results] == [11.5]
+
+
+def test_the_card_of_a_run_loads_its_weights_from_where_they_are(tmp_path: Path) -> None:
+    train(tmp_path / "elsewhere", steps=1)
+    call = re.search(r'Denoiser.from_pretrained\("(.*)"\)', (tmp_path / "elsewhere/final" / CARD).read_text())
+    assert call is not None
+    Denoiser.from_pretrained(call[1])
 
 
 def test_a_card_names_no_folder_of_this_machine(tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ def bundle(run: Path, name: str, others: Sequence[str] = ()) -> Path:
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.float16).save_pretrained(folder)
-    (folder / SAFETENSORS).chmod(0o644)  # safetensors makes its files private
     write_checksums()
     save_card(folder, name, training)
     return folder

@@ -3,6 +3,7 @@
 python -m train.card    # write the bundled weights' cards again, after `evaluate`
 """
 
+import argparse
 import dataclasses
 import json
 import re
@@ -29,11 +30,13 @@ TEMPLATE = """---
 {{ purpose }}
 
 ```python
-from restore import {{ class_name }}
+from restore import {{ class_name }}, {{ function }}
 
 model = {{ class_name }}.from_pretrained("{{ name }}")
 {{ call }}
 ```
+
+`restore` is the package of the Photo Restorer, installed by `pip install .` in a clone of it; not what PyPI has by that name.
 
 {{ parameters }} million parameters. The configuration is in `config.json`, the weights are in `model.safetensors`.
 
@@ -51,7 +54,10 @@ The weights are the mean of this run's and of those of runs that go back to the 
 It began with the weights of earlier runs, as far as they are recorded, first to last:
 {% for stage in before %}
     {{ stage }}
-{% endfor %}{% endif %}
+{% endfor %}{% endif %}{% if before or mean_with %}
+Bundled names after `--init` mean the weights of that time, and `--network` and `--grow` the networks of that time. The
+project's README says what the sets without a Hub id are.
+{% endif %}
 ## Measured
 
 {{ tables }}
@@ -67,13 +73,21 @@ KINDS = {
     "Denoiser": {
         "tag": "denoising",
         "purpose": "Removes noise from colour pictures.",
-        "call": "clean = model(noisy)  # (B, 3, H, W) in [0, 1], any size",
+        "function": "denoise",
+        "call": (
+            'denoise("noisy.jpg", model=model).save("clean.png")\n'
+            "clean = model(noisy)  # or on tensors, (B, 3, H, W) in [0, 1], any size"
+        ),
         "limits": "It removes noise, not blur, scratches or compression blocks; texture hidden by the noise comes out smooth.",
     },
     "Colorizer": {
         "tag": "colorization",
         "purpose": "Gives a picture colour from its lightness, and from colour hints where there are any.",
-        "call": "ab = model(lightness)  # (B, 1, H, W) in [0, 100] -> (B, 2, H, W) in Lab units, any size",
+        "function": "colorize",
+        "call": (
+            'colorize("grey.jpg", model=model).save("colour.png")  # at vividness 1\n'
+            "ab = model(lightness)  # or on tensors, the safest guess: (B, 1, H, W) in [0, 100] -> (B, 2, H, W) in Lab units"
+        ),
         "limits": (
             "The colours are plausible, not necessarily the original ones; skin and clothes are guesses. Do not take them for "
             "evidence."
@@ -242,5 +256,6 @@ def is_of_the_network(table: Table, row: str) -> bool:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for weights in bundled():
         model_card(WEIGHTS / weights, weights).save(WEIGHTS / weights / CARD)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from restore.files import open_to_others
 from train.recipe import TrainingError
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
@@ -34,6 +35,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], numbers: dict[str,
         _remove(aside)
         aside.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
+        open_to_others(aside / TENSORS)
         (aside / NUMBERS).write_text(json.dumps(numbers, indent=1))
         (aside / MANIFEST).write_text(json.dumps({name: _sha256(aside / name) for name in (TENSORS, NUMBERS)}, indent=1))
         for path in (*aside.iterdir(), aside):

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import struct
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +37,7 @@ Item = tuple[Tensor, dict[str, str]]  # a picture, uint8 (3, H, W), and the ones
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 VALIDATION_SIDE = 512  # pixels of a validation picture, so that photographs of any size fit the memory and the log
 TABLES = {".parquet", ".arrow", ".csv", ".json", ".jsonl", ".zip", ".tar", ".gz", ".tgz"}  # suffixes of data sets that are files
+UNREAD = {".heic", ".heif", ".avif"}  # suffixes of pictures that `datasets` passes over in a folder
 HELD_OUT = 0.05  # of a data set without a validation split, about this share
 CACHE_PIXELS = 1_500_000_000  # decoded pictures kept in memory: 4.5 GB at most on a machine
 FILES_EACH = 8  # of a stream from which on processes share out files; of fewer, unless they divide evenly, each reads all
@@ -101,10 +103,15 @@ def _split_files(folder: Path) -> dict[str, str] | None:
     words anywhere in a path: a class named "bullet train" would be taken for the training split, and all else left out.
     """
     card = folder / "README.md"
-    files = (Path(name) for _, _, names in os.walk(folder) for name in names)
+    files = [Path(name) for _, _, names in os.walk(folder) for name in names]
     has_tables = any(file.suffix.lower() in TABLES for file in files if file.stem != "metadata")
     if has_tables or (card.is_file() and "configs:" in card.read_text("utf-8", errors="replace")):
         return None
+    unread = [file.name for file in files if file.suffix.lower() in UNREAD]
+    if unread and os.environ.get("RANK", "0") == "0":
+        print(
+            f"note: files of a format that is not read in training, as {unread[0]}, are left out: {len(unread)}", file=sys.stderr
+        )
     base = glob.escape(str(folder))
     splits = {name: f"{base}/{name}/**" for name in ("train", *VALIDATION_NAMES) if (folder / name).is_dir()}
     return splits or {"train": f"{base}/**"}

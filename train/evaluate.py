@@ -85,9 +85,14 @@ def identifier(key: str, dataset: str) -> str:
 
 
 def folder_pictures(folder: Path) -> Iterator[Tensor]:
-    """The pictures of a folder in the order of their names, each (1, 3, H, W)."""
+    """The pictures of a folder in the order of their names, each (1, 3, H, W). Raises ImageError that names the file."""
     for path in sorted(folder.iterdir()):
-        yield open_picture(path).rgb
+        if path.name.startswith("."):  # as .DS_Store
+            continue
+        try:
+            yield open_picture(path).rgb
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
 
 
 def split_batches(dataset: str, limit: int, batch_size: int = 100) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from restore.models.hub import HubModel
 from train import checkpoint
-from train.card import Training, history, portable, save_card
+from train.card import Training, history, save_card
 from train.checkpoint import CheckpointError
 from train.data import Batch, DataError, Pictures, PictureStream, View, tally, validation_pictures
 from train.optimizers import OPTIMIZERS, make_state
@@ -246,7 +246,7 @@ class Run:
             model.save_pretrained(folder)
             processes = self.accelerator.num_processes
             training = Training.of(self.recipe, model, self.step, self.measures, self.before, processes)
-            save_card(folder, self.recipe.push_to or portable(str(folder)), training)
+            save_card(folder, self.recipe.push_to or str(folder), training)
         return model
 
     def _pictures_a_step(self) -> int:

@@ -47,18 +47,25 @@ def publish(name: str | Path, repo_id: str) -> str:
 
     The repository must be there. Raises PublishError where the upload fails, or the weights are not there.
     """
-    source = WEIGHTS / name if name in bundled() else Path(name)
+    source = _source(name)
     remedy = f"; the weights are safe in {source}: `python -m train.publish {name} {repo_id}` sends them"
     with tempfile.TemporaryDirectory() as copy:
-        try:
-            for file in FILES:
-                shutil.copy(source / file, copy)
-        except FileNotFoundError as error:
-            raise PublishError(f"{error.filename} is missing; bundled are {', '.join(bundled())}") from error
+        for file in FILES:
+            shutil.copy(source / file, copy)
         model_card(source, repo_id).save(Path(copy) / CARD)  # from_pretrained finds it by another name there
         with _one_line(repo_id, remedy):
             commit = HfApi().upload_folder(repo_id=repo_id, folder_path=copy, commit_message="Weights, configuration and card")
     return str(commit.commit_url)
+
+
+def _source(name: str | Path) -> Path:
+    """The folder of weights of a name. Raises PublishError where something that belongs there is missing."""
+    source = WEIGHTS / name if name in bundled() else Path(name)
+    if not source.is_dir():
+        raise PublishError(f"there is no folder {source}; bundled are {', '.join(bundled())}")
+    if missing := [file for file in FILES if not (source / file).is_file()]:
+        raise PublishError(f"{source} has no {', '.join(missing)}, as a run's folder final has")
+    return source
 
 
 @contextmanager
@@ -76,11 +83,12 @@ def _one_line(repo_id: str, remedy: str = "") -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="bundled name, or folder of weights")
+    parser.add_argument("name", help="bundled name, or folder of weights as a run or train.bundle writes it")
     parser.add_argument("repo_id", help="user/repo")
     parser.add_argument("--private", action="store_true", help="keep the repository from the public")
     options = parser.parse_args()
     try:
+        _source(options.name)  # before a repository is made for it
         claim(options.repo_id, options.private)
         print(publish(options.name, options.repo_id))
     except PublishError as error:

@@ -82,11 +82,11 @@ class Colorizer(HubModel, pipeline_tag="image-to-image"):
         the distribution, which is the safest; towards 2 the colours grow bolder. None gives what `predict` does, for training.
 
         Raises:
-            ValueError: The lightness has more channels than one, as RGB has, or the hints are of another shape.
+            ValueError: The lightness is not (B, 1, H, W), as RGB is not, or the hints are of another shape.
         """
-        batch, channels, height, width = lightness.shape
-        if channels != 1:
+        if lightness.ndim != 4 or lightness.shape[1] != 1:
             raise ValueError(f"expected lightness (B, 1, H, W), not {tuple(lightness.shape)}; restore.color.rgb_to_lab gives it")
+        batch, _, height, width = lightness.shape
         if hints is not None and hints.shape != (batch, 3, height, width):
             raise ValueError(f"expected hints {(batch, 3, height, width)}, not {tuple(hints.shape)}")
         if vividness is None:

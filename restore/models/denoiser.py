@@ -60,8 +60,11 @@ class Denoiser(HubModel, pipeline_tag="image-to-image"):
 
         A trace of it (torch.jit.trace) is for pictures of the size that it was traced with.
 
-        Raises ValueError for a part that is empty, or that does not start at multiples of `size_multiple`.
+        Raises ValueError for a picture without three channels, and for a part that is empty or does not start at multiples of
+        `size_multiple`.
         """
+        if noisy.ndim != 4 or noisy.shape[1] != 3:
+            raise ValueError(f"expected noisy (B, 3, H, W), not {tuple(noisy.shape)}")
         rows, columns = (self._checked(span, side) for span, side in zip(part, noisy.shape[-2:], strict=True))
         x = F.pixel_unshuffle(pad_to_multiple(noisy, self.size_multiple), self.shuffle)  # (B, 3 s^2, H / s, W / s)
         need = Need.of_part((self._folded(rows), self._folded(columns)), (x.shape[-2], x.shape[-1]), self.reach.margins)

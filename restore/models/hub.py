@@ -1,8 +1,11 @@
 """Loading and saving, the same for every network: a bundled name, a folder or a Hub id, and always strict."""
 
+import contextlib
 import hashlib
+import inspect
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +15,8 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalE
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+
+from restore.files import open_to_others
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 CONFIG, SAFETENSORS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
@@ -26,11 +31,25 @@ def bundled() -> list[str]:
     return sorted(config.parent.name for config in WEIGHTS.glob(f"*/{CONFIG}"))
 
 
-class HubModel(nn.Module, PyTorchModelHubMixin):
-    """A network whose constructor arguments are its config.json.
+class HubModel(nn.Module, PyTorchModelHubMixin, license="apache-2.0"):
+    """A network whose constructor arguments are its config.json, and so must be plain: TypeError for an array or NumPy's numbers.
 
     `save_pretrained` and `push_to_hub` are the Hub mixin's own; `from_pretrained` is stricter than the mixin's.
     """
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        instance = super().__new__(cls, *arguments, **named)
+        given = inspect.signature(cls).bind_partial(*arguments, **named).arguments
+        for name, value in given.items():
+            try:
+                json.dumps(value)
+            except TypeError as error:  # the mixin would leave it out, and config.json tell the default
+                raise TypeError(f"{name} must be plain, as config.json holds it, not {value!r}: {error}") from None
+        return instance
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        open_to_others(save_directory / SAFETENSORS)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # names what it takes; the mixin's signature hides strict=False
@@ -76,23 +95,34 @@ class HubModel(nn.Module, PyTorchModelHubMixin):
     @classmethod
     def _from_config(cls, path: Path) -> Self:
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise WeightsError(f"{path} is missing") from error
+            with _readable(path):
+                config = path.read_text(encoding="utf-8")
+            return cls(**json.loads(config))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise WeightsError(f"{path} is not JSON: {error}") from error
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # whatever odd arguments lead to
             raise WeightsError(f"{path} does not describe a {cls.__name__}: {error}") from error
 
     def _load_weights(self, path: Path) -> None:
+        with _readable(path), path.open("rb"):  # which tells why it cannot be; safetensors says of all that it is not there
+            pass
         try:
             self.load_state_dict(load_file(path), strict=True)
-        except FileNotFoundError as error:
-            raise WeightsError(f"{path} is missing") from error
         except SafetensorError as error:
             raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
         except RuntimeError as error:  # missing, unexpected or misshapen keys
             raise WeightsError(f"{path} does not fit this {type(self).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file which it is and what keeps it from being read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing") from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def local_state(name: str | Path) -> tuple[str, int] | None:
