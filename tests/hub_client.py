@@ -91,6 +91,7 @@ def refusal(name: str, *arguments: str) -> str:
 def private(folder: Path) -> dict[str, Any]:
     """Publish bundled weights to a private repository, and what goes wrong."""
     run_module("train.publish", "denoiser-cifar10", PRIVATE, "--private")
+    Denoiser(**TINY).save_pretrained(folder / "by-hand")
     return {
         "same": output(PRIVATE) == output("denoiser-cifar10"),
         "card": ModelCard.load(PRIVATE).content,
@@ -99,7 +100,7 @@ def private(folder: Path) -> dict[str, Any]:
         "public already": outcome(claim, "tester/empty", True),
         "not mine": outcome(claim, "other/repo", False),
         "no such weights": outcome(publish, folder / "nothing", PRIVATE),
-        "without a record": refusal("train.publish", str(folder / "start"), "tester/unmade"),
+        "without a record": refusal("train.publish", str(folder / "by-hand"), "tester/unmade"),
     }
 
 
