@@ -18,7 +18,7 @@ from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
 from train import results
 from train.card import model_card
 from train.evaluate import (
-    PRINTS,
+    PRINTED,
     cbsd68_table,
     colour_table,
     folder_pictures,
@@ -172,7 +172,7 @@ def test_prints_are_scored_against_what_was_printed(tmp_path: Path) -> None:
     truth = {"noisy": lambda noisy, _: noisy, "mean": lambda noisy, _: noisy.mean((2, 3), keepdim=True).expand_as(noisy)}
     table = prints_table(truth, tmp_path)
     (_, *printed), (_, *averaged) = table.rows
-    assert len(table.columns) == 1 + len(PRINTS)
+    assert len(table.columns) == 1 + len(PRINTED)
     assert min(averaged) > 28  # dots keep a tone in the mean
     assert sorted(printed)[2] < 25
     assert max(printed) == 100  # one colour is among its own sixteen

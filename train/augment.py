@@ -41,9 +41,9 @@ def some_on_other_film(rgb: Tensor, share: float, generator: Generator) -> Tenso
 
 def some_toned(lightness: Tensor, share: float, generator: Generator) -> Tensor:
     """Give a `share` of the pictures (B, 1, H, W) 0.5 to 1.3 times the contrast around some grey, and a gamma of 0.7 to 1.4."""
-    contrast = _uniform(lightness, 0.5, 1.3, generator)
-    pivot = _uniform(lightness, 30, 70, generator)
-    gamma = torch.exp2(_uniform(lightness, -0.5, 0.5, generator))
+    contrast = _each(lightness, 0.5, 1.3, generator)
+    pivot = _each(lightness, 30, 70, generator)
+    gamma = torch.exp2(_each(lightness, -0.5, 0.5, generator))
     toned = 100 * ((pivot + contrast * (lightness - pivot)).clamp(0, 100) / 100) ** gamma
     return torch.where(_picks(lightness, share, generator), toned, lightness)
 
@@ -52,17 +52,17 @@ def some_grainy(lightness: Tensor, share: float, generator: Generator) -> Tensor
     """Add grain with a standard deviation up to 5 in lightness, fine or coarse, to a `share` of the pictures (B, 1, H, W)."""
     grain = torch.randn(lightness.shape, generator=generator, device=generator.device).to(lightness)
     grain = _blurred(grain, 0.2, 1.2, generator)
-    grain = grain / grain.std((1, 2, 3), keepdim=True) * _uniform(lightness, 0, 5, generator)
+    grain = grain / grain.std((1, 2, 3), keepdim=True) * _each(lightness, 0, 5, generator)
     return torch.where(_picks(lightness, share, generator), (lightness + grain).clamp(0, 100), lightness)
 
 
 def _blurred(pictures: Tensor, least: float, most: float, generator: Generator) -> Tensor:
-    radii = _uniform(pictures, least, most, generator).flatten(1)
+    radii = _each(pictures, least, most, generator).flatten(1)
     return gaussian_blur2d(pictures, 11, radii.expand(-1, 2))
 
 
-def _uniform(pictures: Tensor, low: float, high: float, generator: Generator) -> Tensor:
-    """A number (B, 1, 1, 1) for each picture."""
+def _each(pictures: Tensor, low: float, high: float, generator: Generator) -> Tensor:
+    """A random number (B, 1, 1, 1) for each picture."""
     return low + (high - low) * torch.rand(len(pictures), 1, 1, 1, generator=generator, device=generator.device).to(
         pictures.device
     )
@@ -70,4 +70,4 @@ def _uniform(pictures: Tensor, low: float, high: float, generator: Generator) ->
 
 def _picks(pictures: Tensor, share: float, generator: Generator) -> Tensor:
     """Which pictures (B, 1, 1, 1) belong to a random `share`."""
-    return _uniform(pictures, 0, 1, generator) < share
+    return _each(pictures, 0, 1, generator) < share

@@ -37,7 +37,7 @@ HINT_COUNTS = (0, 1, 5, 20, 100)
 REAL_NOISE = {"real_noise": ("nam-2016", "Nam et al., 2016"), "polyu": ("polyu", "Xu et al., 2018")}  # identifier, source
 NOISY_AND_CLEAN = {"_noisy": "_clean", "_real": "_mean"}
 SIGMAS = (0, 15, 25, 50)  # on the 0 to 255 scale
-PRINTS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {  # clean to how it is printed, and to what should come of that
+PRINTED: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {  # clean to how it is printed, and to what should come of that
     "halftone": lambda clean: (halftone(clean, 4.0, radius=1.0), clean),
     "halftone in black": lambda clean: (halftone(grey(clean), 4.0, (45, 45, 45), radius=1.0), grey(clean)),
     "dither of 16 colours": lambda clean: (dither(clean, 16), clean),
@@ -146,9 +146,9 @@ def cbsd68_table(methods: Mapping[str, Method], folder: Path) -> Table:
 
 def prints_table(methods: Mapping[str, Method], folder: Path) -> Table:
     """CBSD68 in print: dots four pixels apart, as a scanner sees them, and dither."""
-    by_print = [score(methods, printed_pairs(folder, change)) for change in PRINTS.values()]
+    by_print = [score(methods, printed_pairs(folder, change)) for change in PRINTED.values()]
     rows: tuple[Row, ...] = tuple((method, *(errors[method].per_image() for errors in by_print)) for method in methods)
-    columns = ("method", *(f"PSNR, {name}" for name in PRINTS))
+    columns = ("method", *(f"PSNR, {name}" for name in PRINTED))
     return Table("prints", "denoiser-photo", "cbsd68", "CBSD68 in print, mean per image", columns, rows)
 
 
