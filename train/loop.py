@@ -85,7 +85,7 @@ def on_termination(act: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # none that Python knows of
 
 
 class Ema:
