@@ -32,7 +32,7 @@ from PIL import Image as PILImage
 from restore import engine
 from restore.engine import Done, Share, Tally, Task, say
 from restore.files import replacing, sweep
-from restore.images import Picture, encode_picture, open_picture, suffix_of
+from restore.images import MAX_BYTES, Picture, encode_picture, open_picture, suffix_of
 
 PART_ROWS = 100  # a process that dies loses at most so many
 GROUP_BYTES = 32 << 20  # of pictures that are held before they are written
@@ -105,14 +105,15 @@ class HubDataset:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-            yield file
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / name
+            with part.open("wb") as file:
+                yield file
             for attempt in range(1, COMMIT_ATTEMPTS + 1):
                 try:
                     with _reaching_the_hub():
                         HfApi().upload_file(
-                            path_or_fileobj=file.name,
+                            path_or_fileobj=part,
                             path_in_repo=f"data/{name}",
                             repo_id=self.name,
                             repo_type="dataset",
@@ -195,7 +196,7 @@ class Source:
         try:
             location = str(Path(name).resolve()) if Path(name).is_dir() else name
             rows = load_dataset(location, split=split, streaming=True)
-        except (DatasetsError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
+        except (DatasetsError, HTTPError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
             raise DataError(f"cannot load the split {split} of {name}: {' '.join(str(error).split())}") from error
         features = rows.features or Features()
         columns = [column for column, feature in features.items() if isinstance(feature, Image)]
@@ -248,12 +249,15 @@ class RowTask(Task[Row, Record]):
 
 
 def _fetch(path: str) -> bytes:
-    """The content of a path or an address, asked for again where a server may only have been busy."""
-    attempts = FETCH_ATTEMPTS if "://" in path else 1
+    """The content of a path or an address, asked for again where a server may only have been busy, and not read without end."""
+    is_elsewhere = "://" in path
+    if not is_elsewhere and not os.path.isfile(path):
+        raise DataError(f"cannot read {path}: it is no file")
+    attempts = FETCH_ATTEMPTS if is_elsewhere else 1
     while True:
         try:
             with fsspec.open(path, "rb") as file:
-                content: bytes = file.read()
+                content: bytes = file.read(MAX_BYTES + 1)  # more than open_picture takes
             return content
         except Exception as error:  # each of fsspec's file systems has exceptions of its own
             attempts -= 1

@@ -288,7 +288,7 @@ def _ignored(signals: Sequence[signal.Signals]) -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(signals, handlers, strict=True):
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # none that Python knows of
 
 
 # In a process of the pool

@@ -89,14 +89,24 @@ def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: b
     if _is_foreign(report):
         raise UsageError(f"{report}: this file is not a list of failures, and one would take its place")
     sources = {os.path.realpath(job.source) for job in jobs}  # not Path.resolve, which raises where links run in circles
+    files = {_identity(job.source) for job in jobs} - {None}  # which may have another name too, in capitals on some disks
     targets: dict[Path, Path] = {}
     for job in jobs:
-        if os.path.realpath(job.target) in sources:
+        if os.path.realpath(job.target) in sources or _identity(job.target) in files:
             raise UsageError(f"{job.target}: the result would take the place of an input")
         if job.target in targets:
             raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
         targets[job.target] = job.source
     return Plan(jobs, notes)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is known by on its machine, whatever it is called; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status.st_ino else None  # some disks number no files
 
 
 def _plan_input(path: Path, output: Path, alone: bool) -> Plan:

@@ -238,6 +238,8 @@ ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations whose width is the upright picture'
 
 LEVELS = "levels"  # in the info of a result of mode I or F: its black and white, whatever values it has come to
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF; the first is odd in a preview
+CANON_RAW = re.compile(rb"(?:II|MM).{6}CR", re.DOTALL)  # a TIFF whose preview has no tag that tells
+RAW_FILE = "this is a camera's raw file, of which only the preview can be read: develop it first"
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,8 @@ def _identify(file: IO[bytes]) -> tuple[str, Reader]:
     file.seek(0)
     if not head:
         raise ImageError("the file is empty")
+    if CANON_RAW.match(head):
+        raise ImageError(RAW_FILE)
     for name, magic, reader in FORMATS:
         if magic.match(head):
             return name, reader
@@ -360,6 +364,7 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
         upright = upright.convert("LA")
     pixels = _plain(_with_stored_transparency(upright, raw_mode))
     pixels = pixels.copy() if pixels is image else pixels
+    _check_samples(image, pixels)
     if re.search(";16[BLN]", raw_mode) and not _is_deep(pixels.mode):
         notes.append("16 bits a channel were read as 8")
     if _is_deep(pixels.mode) and pixels.has_transparency_data:
@@ -370,6 +375,8 @@ def _decode(image: Image.Image, max_pixels: int, *, count_frames: bool = False) 
     icc = image.info.get("icc_profile")
     if icc and _is_deep(pixels.mode):
         notes.append("the colour profile of 16-bit grey was kept, but not used")
+    if pixels.mode in ("I", "F") and _white_is_zero(image):
+        levels = _range(pixels)[::-1]
     return Decoded(pixels, levels or _range(pixels), icc if isinstance(icc, bytes) else b"", info, notes)
 
 
@@ -378,7 +385,7 @@ def _check_raw(image: Image.Image) -> None:
     tags = getattr(image, "tag_v2", {})
     is_preview = isinstance(kind := tags.get(NEW_SUBFILE_TYPE, 0), int) and kind & 1
     if is_preview or DNG_VERSION in tags:
-        raise ImageError("this is a camera's raw file, of which only the preview can be read: develop it first")
+        raise ImageError(RAW_FILE)
 
 
 def _check_planes(image: Image.Image, raw_mode: str) -> None:
@@ -386,6 +393,23 @@ def _check_planes(image: Image.Image, raw_mode: str) -> None:
     bits = getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, (8,))
     if raw_mode == "R" and max(bits) > 8:
         raise ImageError(f"the planes of this uncompressed {max(bits)}-bit TIFF cannot be read: save it interleaved")
+
+
+def _check_samples(image: Image.Image, pixels: Image.Image) -> None:
+    """Refuse a TIFF of signed bytes, or of unsigned 32 bits in the upper half of their range: Pillow takes each for the other."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
+    kinds = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+    if kinds == (2,) and tags.get(TiffImagePlugin.BITSPERSAMPLE) == (8,):
+        raise ImageError("the levels of this TIFF are signed bytes, which cannot be read: save it with unsigned ones")
+    if kinds == (1,) and pixels.mode == "I" and _range(pixels)[0] < 0:
+        raise ImageError("this TIFF has 32-bit levels from 2,147,483,648 on, which cannot be read: save it with 16 bits")
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF is a negative, which Pillow makes positive of 8 bits alone."""
+    return bool(getattr(image, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
 
 
 def _with_stored_transparency(image: Image.Image, raw_mode: str) -> Image.Image:
@@ -430,7 +454,7 @@ def _stored_levels(image: Image.Image) -> tuple[float, float] | None:
     if tags is None or not image.mode.startswith("I;16"):
         return None
     white = 4095.0 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535.0
-    return (white, 0.0) if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else (0.0, white)
+    return (white, 0.0) if _white_is_zero(image) else (0.0, white)
 
 
 def _resolution(image: Image.Image, orientation: int) -> tuple[float, float] | None:

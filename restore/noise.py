@@ -40,6 +40,8 @@ def correlated(
     clean: Tensor, sigma: Level, generator: Generator | None = None, *, radius: float = 1.0, clip: bool = False
 ) -> Tensor:
     """Add Gaussian noise blurred with a Gaussian of standard deviation `radius` pixels, then scaled back to `sigma`."""
+    if radius == 0:
+        return gaussian(clean, sigma, generator, clip=clip)
     batch, channels, height, width = clean.shape
     margin = _reach(radius)  # noise from outside the picture too, or its border would be noisier
     noise = _smoothed(_normal(clean, (batch, channels, height + 2 * margin, width + 2 * margin), generator), radius)

@@ -44,6 +44,7 @@ DAB = 3  # pixels that a hint reaches to each side, at the colorizer's work size
 ALIKE = 8.0  # difference in L up to which pixels belong to a hint's object
 LEAST_SIDE = 32  # pixels, below which the network sees more of the picture's borders than of the picture
 SAMPLE_SIDE = 96  # pixels of a sample that the noise level is estimated from
+SAMPLED_PIXELS = 1 << 20  # of a batch of small pictures at a time
 BRIGHTEST = 8.0  # beyond any noise on [0, 1]: 8-bit values that were not divided by 255
 LONGEST = 4  # times the colorizer's work size: the long side that it sees of a panorama
 
@@ -206,10 +207,10 @@ def _denoise_part(
                 trim()
             with fast_precision(like.device):
                 seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
-                estimate = network(seen_there, tile.crop).to(out)
+                estimate = network(seen_there, tile.crop).to(seen)
             answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, strength))
             mean = out[:, :, *turn.source(tile.inner, height, width)]  # so far
-            mean.lerp_(answer, 1 / (count + 1)) if count else mean.copy_(answer)
+            mean.lerp_(answer.to(mean), 1 / (count + 1)) if count else mean.copy_(answer)
     _report(progress, 1.0)
 
 
@@ -301,12 +302,15 @@ def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo")
     _check_pictures(rgb)
     network = load(Denoiser, model)
     rgb = _mirrored(rgb, LEAST_SIDE)
-    rows, columns = (_samples(side) for side in rgb.shape[2:])
+    samples = [(..., row, column) for row in _samples(rgb.shape[2]) for column in _samples(rgb.shape[3])]
+    squares = []
     with _inference(network) as like:
-        noisy = torch.cat([rgb[:, :, row, column] for row in rows for column in columns]).to(like)
-        with fast_precision(like.device):
-            removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
-    return float(removed.float().square().mean().sqrt())
+        for part, _ in _parts_of_batch(rgb, SAMPLED_PIXELS, None):
+            noisy = torch.cat([rgb[part][sample] for sample in samples]).to(like)
+            with fast_precision(like.device):
+                removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
+            squares.append(removed.float().square().mean() * (len(rgb[part]) / len(rgb)))
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def _mirrored(rgb: Tensor, least_side: int) -> Tensor:
@@ -454,7 +458,7 @@ def _from_pretrained(kind: type[Network], name: str | Path) -> Network:
         with torch.inference_mode(False):  # it outlives its first use, and may be trained on
             network = kind.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
             return network.to(memory_format=torch.channels_last)
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError) as error:
         raise WeightsError(f"{name}: {' '.join(str(error).split())}; and there is no folder of that name") from error
 
 

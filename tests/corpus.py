@@ -63,12 +63,21 @@ def deep_png(channels: int, color: int) -> bytes:
     return png(8, 6, 16, color, b"".join(b"\0" + row.tobytes() for row in pixels))
 
 
-def tiff(tags: Mapping[int, tuple[int, ...]], pixels: bytes) -> bytes:
-    """A little-endian TIFF of one strip by hand; `tags` are short numbers by tag number."""
-    offset = 8 + 2 + 12 * (len(tags) + 2) + 4
+def tiff(tags: Mapping[int, tuple[int, ...]], pixels: bytes, mark: bytes = b"") -> bytes:
+    """A little-endian TIFF of one strip by hand; `tags` are short numbers by tag number, and `mark` stands before them."""
+    offset = 8 + len(mark) + 2 + 12 * (len(tags) + 2) + 4
     entries = {**tags, 273: (offset,), 279: (len(pixels),)}
     body = b"".join(struct.pack("<HHIHH", tag, 3, 1, *entries[tag], 0) for tag in sorted(entries))
-    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + struct.pack("<I", 0) + pixels
+    head = b"II*\0" + struct.pack("<I", 8 + len(mark)) + mark + struct.pack("<H", len(entries))
+    return head + body + struct.pack("<I", 0) + pixels
+
+
+def grey_tiff(levels: np.ndarray[Any, Any], kind: int, white_is_zero: bool = False) -> bytes:
+    """A TIFF of one channel; `kind` is 1 for unsigned numbers, 2 for signed ones, 3 for floating point."""
+    height, width = levels.shape
+    size = {256: (width,), 257: (height,), 278: (height,)}
+    channel = {258: (8 * levels.itemsize,), 259: (1,), 262: (0 if white_is_zero else 1,), 277: (1,), 339: (kind,)}
+    return tiff(size | channel, levels.tobytes())
 
 
 def icc(space: bytes, tags: dict[bytes, bytes]) -> bytes:

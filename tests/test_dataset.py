@@ -1,5 +1,6 @@
 """A data set is restored to the same Parquet files, row for row, whoever does it and however often it was stopped."""
 
+import io
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hub_server import READER, WRITER, Hub, serving
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as PILImage
 
-from restore import dataset
+from restore import dataset, images
 from restore.__main__ import main
 from restore.engine import Done
 from restore.images import open_picture, suffix_of
@@ -147,6 +148,23 @@ def test_a_picture_that_cannot_be_fetched_fails_alone(monkeypatch: pytest.Monkey
     with pytest.raises(dataset.DataError, match=r"cannot read /disk/a\.png"):
         task.read(dataset.Row(file=0, number=0, content=None, path="/disk/a.png"))
     assert waits == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"), [("/dev/zero", "cannot read /dev/zero: it is no file"), ("memory://endless", "bytes; the limit")]
+)
+def test_what_never_ends_is_not_read_to_the_end(path: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            assert size >= 0
+            return bytes(size)
+
+    for module in (dataset, images):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(dataset.fsspec, "open", lambda *_: Endless())
+    task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)
+    with pytest.raises(ValueError, match=cause):
+        task.read(dataset.Row(file=0, number=0, content=None, path=path))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from PIL import Image
 from restore.__main__ import main
 from restore.engine import Share
 from restore.files import replacing, sweep
+from restore.folder import UsageError, plan
 
 COUNT = 12
 PROCESSES = 2
@@ -124,6 +125,18 @@ def test_a_launcher_shares_it_out(
     assert finished.stderr.count(b" done, 0 skipped, 0 failed") == PROCESSES - 1
     assert finished.stderr.count(b" done, 0 skipped, 1 failed") == 1
     assert contents(output / album.name) == undisturbed
+
+
+def test_no_other_name_of_an_input_is_taken_for_a_place_of_its_result(tmp_path: Path) -> None:
+    """As on disks where IMG.JPG and img.jpg are one file, of which a second name tells here."""
+    (photo,) = save_pictures(tmp_path / "album", 1)
+    (tmp_path / "out").mkdir()
+    os.link(photo, tmp_path / "out" / photo.name)
+    for output in (tmp_path / "out", tmp_path / "out" / photo.name):
+        with pytest.raises(UsageError, match="take the place of an input"):
+            plan([photo], output)
+    (tmp_path / "out" / photo.name).unlink()
+    assert len(plan([photo], tmp_path / "out").jobs) == 1
 
 
 def test_shares_are_disjoint_and_complete() -> None:

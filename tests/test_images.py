@@ -23,6 +23,7 @@ from corpus import (
     encode,
     exif,
     grey_profile,
+    grey_tiff,
     photo,
     png,
     samples,
@@ -186,10 +187,52 @@ def test_an_image_that_lies_on_its_side_is_saved_upright(kind: str, tmp_path: Pa
     assert np.array_equal(pixels(Image.open(tmp_path / "upright.png")), pixels(photo().transpose(Image.Transpose.ROTATE_270)))
 
 
-@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
-def test_the_preview_of_a_raw_file_is_not_taken_for_the_photograph(tags: dict[int, Any]) -> None:
+RAW_FILES = {
+    "Nikon": encode(photo(), "TIFF", tiffinfo={254: 1}),
+    "DNG": encode(photo(), "TIFF", tiffinfo={50706: b"\1\4\0\0"}),
+    "Canon": tiff({256: (8,), 257: (6,), 258: (8,), 259: (1,), 262: (1,), 277: (1,)}, bytes(48), b"CR\2\0\0\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("maker", RAW_FILES)
+def test_the_preview_of_a_raw_file_is_not_taken_for_the_photograph(maker: str) -> None:
     with pytest.raises(ImageError, match="raw file"):
-        open_picture(encode(photo(), "TIFF", tiffinfo=tags))
+        open_picture(RAW_FILES[maker])
+
+
+RAMP = np.arange(48, dtype=np.float64).reshape(6, 8) / 47
+
+
+@pytest.mark.parametrize(
+    ("levels", "kind", "scale"),
+    [(RAMP.astype("<f4"), 3, 1.0), ((255 * RAMP).astype("<i4"), 2, 255.0), ((65535 * RAMP).astype("<u4"), 1, 65535.0)],
+    ids=["float", "signed", "unsigned"],
+)
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_deep_grey_is_read_as_it_looks(levels: Any, kind: int, scale: float, white_is_zero: bool) -> None:
+    picture = picture_or_line(grey_tiff(levels, kind, white_is_zero))
+    if isinstance(picture, str):
+        assert white_is_zero  # of which Pillow reads not all
+        return
+    seen = levels / scale
+    assert np.allclose(picture.rgb[0, 0], 1 - seen if white_is_zero else seen, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("levels", "kind", "cause"),
+    [
+        ((255 * RAMP - 128).astype("i1"), 2, "signed bytes"),
+        ((4294967295 * RAMP).astype("<u4"), 1, "32-bit levels from 2,147,483,648 on"),
+    ],
+)
+def test_levels_that_pillow_takes_for_others_are_refused(levels: Any, kind: int, cause: str) -> None:
+    assert cause in str(picture_or_line(grey_tiff(levels, kind)))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_file_that_ends_too_early_is_called_truncated_and_nothing_else(kind: str) -> None:
+    content = samples()[kind]
+    assert str(picture_or_line(content[: len(content) // 2])).endswith("is truncated")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic", ".bmp"])
@@ -449,10 +492,10 @@ def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
 # Bad and odd files
 
 
-def picture_or_line(path: Path) -> Picture | str:
+def picture_or_line(source: Path | bytes) -> Picture | str:
     """What the door makes of a file; anything else than an ImageError escapes."""
     try:
-        return open_picture(path)
+        return open_picture(source)
     except ImageError as error:
         return str(error)
 

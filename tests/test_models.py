@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -598,6 +599,16 @@ def test_loading_draws_nothing_from_the_seed(saved: Path) -> None:
     before = torch.get_rng_state()
     Denoiser.from_pretrained(saved)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", [httpx2.ReadError, RuntimeError])
+def test_a_download_that_breaks_off_is_a_lost_connection(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: Any, **__: Any) -> None:
+        raise kind("connection reset\nby peer")
+
+    monkeypatch.setattr(hub, "hf_hub_download", break_off)
+    with pytest.raises(ConnectionError, match=r"config\.json did not arrive from the Hub: connection reset by peer"):
+        Denoiser.from_pretrained("someone/denoiser")
 
 
 def test_a_file_that_the_hub_lacks_is_named_and_a_lost_network_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,12 @@ def test_correlation_of_neighbours(kind: Callable[..., Tensor], neighbours: floa
     assert correlation(change[..., 1:, :], change[..., :-1, :]) == pytest.approx(neighbours, abs=0.03)
 
 
+def test_noise_of_no_radius_is_white() -> None:
+    clean = torch.zeros(1, 3, 8, 8)
+    white = noise.gaussian(clean, 0.1, Generator().manual_seed(3))
+    assert torch.equal(noise.correlated(clean, 0.1, Generator().manual_seed(3), radius=0), white)
+
+
 def test_correlated_noise_is_as_strong_at_the_border(generator: Generator) -> None:
     change = noise.correlated(torch.zeros(2000, 3, 6, 6), 0.1, generator, radius=1.4)
     assert torch.allclose(change.std(dim=(0, 1)), torch.tensor(0.1), rtol=0.05)

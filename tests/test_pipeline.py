@@ -161,6 +161,15 @@ def test_a_place_that_cannot_take_the_result_is_refused(denoiser: Denoiser, colo
         denoise_tensor(noisy, denoiser, self_ensemble=True, out=noisy)
 
 
+def test_a_place_of_another_precision_is_filled(denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor) -> None:
+    for self_ensemble in (False, True):
+        out = torch.empty_like(noisy, dtype=torch.float64)
+        denoise_tensor(noisy, denoiser, self_ensemble=self_ensemble, out=out)
+        torch.testing.assert_close(out.float(), denoise_tensor(noisy, denoiser, self_ensemble=self_ensemble))
+    out = torch.empty_like(noisy, dtype=torch.float64)
+    torch.testing.assert_close(colorize_tensor(noisy, colorizer, out=out).float(), colorize_tensor(noisy, colorizer))
+
+
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_tensor_of_another_precision_is_taken(
     kind: torch.dtype, denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor
@@ -517,6 +526,15 @@ def test_the_estimate_sees_a_cameras_noise_too(photos: Tensor, generator: Genera
     deviation = (noisy - photos[:1]).std().item()
     assert reference_sigma(noisy[0].numpy(), average_sigmas=True, channel_axis=0) < 0.5 * deviation
     assert estimate_sigma(noisy) == pytest.approx(deviation, rel=0.25)
+
+
+def test_the_estimate_of_a_batch_does_not_depend_on_its_parts(
+    denoiser: Denoiser, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = torch.rand(5, 3, 40, 40, generator=generator)
+    whole = estimate_sigma(noisy, denoiser)
+    monkeypatch.setattr(pipeline, "SAMPLED_PIXELS", 2 * 40 * 40)
+    assert estimate_sigma(noisy, denoiser) == pytest.approx(whole, rel=1e-5)
 
 
 def test_a_large_picture_is_sampled_all_over(generator: Generator) -> None:

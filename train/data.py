@@ -23,6 +23,7 @@ import torch
 from datasets import Dataset, Image, IterableDataset, Value, load_dataset
 from datasets.distributed import split_dataset_by_node
 from datasets.exceptions import DatasetsError
+from httpx2 import HTTPError
 from PIL import Image as PILImage
 from PIL import ImageOps
 from torch import Tensor
@@ -89,7 +90,7 @@ def _load(dataset: str, streaming: bool = False) -> Mapping[str, Any]:
     files = _split_files(folder) if folder else None
     try:
         splits: Mapping[str, Any] = load_dataset(str(folder or dataset), data_files=files, streaming=streaming)
-    except (DatasetsError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
+    except (DatasetsError, HTTPError, OSError, ValueError, RuntimeError) as error:  # the last of a data set that is a script
         raise DataError(f"cannot load {dataset}: {' '.join(str(error).split())}") from error
     if "train" not in splits:
         raise DataError(f"{dataset} has no train split, only {', '.join(splits)}")

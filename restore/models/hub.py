@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from httpx2 import HTTPError
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -66,8 +67,8 @@ class HubModel(nn.Module, PyTorchModelHubMixin, license="apache-2.0"):
         """Load a bundled name, a folder or a Hub id ("user/repo", at `revision`), in evaluation mode and float32.
 
         A `Path` is always a folder. Raises WeightsError where a file is missing, damaged, or does not fit this class to the last
-        key, or where what is here is asked for at a revision; errors of the Hub itself (no such repository, no access, no
-        network) come as huggingface_hub raises them.
+        key, or where what is here is asked for at a revision, and ConnectionError where a download breaks off; errors of the Hub
+        itself (no such repository, no access, no network) come as huggingface_hub raises them.
         """
         if (folder := _local_folder(name)) is not None:
             if revision is not None:
@@ -159,6 +160,10 @@ def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
         raise WeightsError(f"{repo_id} on the Hub has no {filename}") from error
     except HFValidationError as error:
         raise WeightsError(f"{repo_id} is not a Hub id: {error}") from error
+    except HfHubHTTPError:  # the Hub has answered
+        raise
+    except (HTTPError, RuntimeError) as error:  # the latter of the Xet client
+        raise ConnectionError(f"{filename} did not arrive from the Hub: {' '.join(str(error).split())}") from error
 
 
 def checksum(path: Path) -> str:
