@@ -237,12 +237,12 @@ def test_workers_do_not_change_what_is_seen() -> None:
 def test_loaders_outlive_the_signal_to_stop_so_that_the_run_can_end_its_step() -> None:
     pictures = Pictures(split([flat(number) for number in range(30)]), View())
     batches = pictures.batches(range(10), 3, workers=2)
-    first = next(batches)
+    first = [next(batches), next(batches)]  # one of each, so that both have started
     loaders = multiprocessing.active_children()
     assert len(loaders) == 2
     for loader in loaders:
         loader.terminate()  # by SIGTERM
-    assert len(set(numbers([first, *batches]))) == 30
+    assert len(set(numbers([*first, *batches]))) == 30
 
 
 @pytest.fixture(scope="module")
