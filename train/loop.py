@@ -147,9 +147,7 @@ class Run:
         """Log the mean loss since the last log and return it as a line. Raises DivergedError where it is not a number."""
         losses = torch.stack(self.losses)
         if self.accelerator.scaler is not None:
-            losses = losses[
-                losses.isfinite()
-            ]  # of float16 the scaler skips a step that overflows; of none at all the mean is NaN
+            losses = losses[losses.isfinite()]  # the scaler skips a step that overflows; the mean of none at all is NaN
         mean = losses.mean().item()
         self._check_finite(torch.tensor(mean), "loss")
         self.losses.clear()
