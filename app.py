@@ -72,7 +72,9 @@ STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value
 <img src="{{this.src}}" alt="" width="80" height="80"></button>{{/each}}</div>"""
 STRIP_CLICK = """element.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) trigger("click", {index: Number(button.dataset.index)});
+    if (!button) return;
+    window.chosenExample = Number(button.dataset.index);
+    trigger("click");
 });"""
 SCORES_TEMPLATE = """<dl>{{#each value}}<div class="score {{this.role}}"><dt>{{this.name}}</dt>
 <dd>{{this.value}} <small>{{this.unit}}</small></dd></div>{{/each}}</dl>"""
@@ -282,12 +284,14 @@ def example_strip(mode: str, choose: Callable[[Path], Any], outputs: list[Any]) 
     """A strip of example photos in Pillow's `mode`; a click loads one, as `choose` prepares it."""
     pictures = [{"title": example.title, "src": source} for example, source in zip(EXAMPLES, thumbnails(mode), strict=True)]
     strip = gr.HTML(pictures, html_template=STRIP_TEMPLATE, js_on_load=STRIP_CLICK, elem_classes="examples", label="Examples")
+    index = gr.Number(visible=False, precision=0)
 
-    def load(click: gr.EventData) -> Any:
-        return choose(EXAMPLES[click.index].path)
+    def load(index: int) -> Any:
+        return choose(EXAMPLES[index].path)
 
-    in_turn = QUICK | {"concurrency_id": "examples", "trigger_mode": "multiple"}  # so that the last one clicked stays
-    strip.click(load, None, outputs, **in_turn)
+    # One at a time, each as it is by then, so that the last one clicked stays: results that come close together overtake.
+    last = QUICK | {"concurrency_id": "examples", "trigger_mode": "always_last"}
+    strip.click(load, index, outputs, js="() => [window.chosenExample]", **last)
 
 
 def wire(
