@@ -33,6 +33,7 @@ from restore import engine
 from restore.engine import Done, Share, Tally, Task, say
 from restore.files import replacing, sweep
 from restore.images import MAX_BYTES, Picture, encode_picture, open_picture, suffix_of
+from restore.models.hub import reaching_the_hub
 
 PART_ROWS = 100  # a process that dies loses at most so many
 GROUP_BYTES = 32 << 20  # of pictures that are held before they are written
@@ -93,14 +94,14 @@ class HubDataset:
     name: str
 
     def names(self) -> set[str]:
-        with _reaching_the_hub():
+        with reaching_the_hub():
             HfApi().create_repo(self.name, repo_type="dataset", private=True, exist_ok=True)
             HfApi().auth_check(self.name, repo_type="dataset", write=True)  # now, not after the first part
             files = HfApi().list_repo_files(self.name, repo_type="dataset")
         return {file.removeprefix("data/") for file in files if file.startswith("data/")}
 
     def metadata(self, name: str) -> pq.FileMetaData:
-        with _reaching_the_hub(), HfFileSystem().open(f"datasets/{self.name}/data/{name}", "rb") as file:
+        with reaching_the_hub(), HfFileSystem().open(f"datasets/{self.name}/data/{name}", "rb") as file:
             return pq.read_metadata(file)
 
     @contextlib.contextmanager
@@ -111,7 +112,7 @@ class HubDataset:
                 yield file
             for attempt in range(1, COMMIT_ATTEMPTS + 1):
                 try:
-                    with _reaching_the_hub():
+                    with reaching_the_hub():
                         HfApi().upload_file(
                             path_or_fileobj=part,
                             path_in_repo=f"data/{name}",
@@ -124,17 +125,6 @@ class HubDataset:
                     if not _may_pass(error) or attempt == COMMIT_ATTEMPTS:
                         raise
                     time.sleep(_seconds_to_wait(error, attempt))
-
-
-@contextlib.contextmanager
-def _reaching_the_hub() -> Iterator[None]:
-    """Let a Hub that cannot be reached be an OSError, which the errors of its client's library are not."""
-    try:
-        yield
-    except HfHubHTTPError:  # it was reached, and has answered
-        raise
-    except HTTPError as error:
-        raise ConnectionError(f"cannot reach the Hub: {error}") from error
 
 
 def _may_pass(error: HfHubHTTPError | ConnectionError) -> bool:

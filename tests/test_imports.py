@@ -33,7 +33,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "restore.pipeline": LIBRARY,
     "restore.engine": "restore.images restore.pipeline",
     "restore.folder": "restore.engine restore.files restore.images",
-    "restore.dataset": "restore.engine restore.files restore.images",
+    "restore.dataset": "restore.engine restore.files restore.images restore.models.hub",
     "restore.__main__": "restore.pipeline restore.images restore.models restore.engine restore.folder restore.dataset",
     "train": "",
     "train.augment": "restore",

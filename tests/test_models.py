@@ -607,7 +607,7 @@ def test_a_download_that_breaks_off_is_a_lost_connection(kind: type[Exception], 
         raise kind("connection reset\nby peer")
 
     monkeypatch.setattr(hub, "hf_hub_download", break_off)
-    with pytest.raises(ConnectionError, match=r"config\.json did not arrive from the Hub: connection reset by peer"):
+    with pytest.raises(ConnectionError, match="no connection to the Hub: connection reset by peer"):
         Denoiser.from_pretrained("someone/denoiser")
 
 

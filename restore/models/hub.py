@@ -153,17 +153,25 @@ def _local_folder(name: str | Path) -> Path | None:
 
 def _download(repo_id: str, filename: str, options: dict[str, Any]) -> Path:
     try:
-        return Path(hf_hub_download(repo_id, filename, **options))
+        with reaching_the_hub():
+            return Path(hf_hub_download(repo_id, filename, **options))
     except LocalEntryNotFoundError:  # an EntryNotFoundError too, but it says that there is no network
         raise
     except EntryNotFoundError as error:
         raise WeightsError(f"{repo_id} on the Hub has no {filename}") from error
     except HFValidationError as error:
         raise WeightsError(f"{repo_id} is not a Hub id: {error}") from error
+
+
+@contextlib.contextmanager
+def reaching_the_hub() -> Iterator[None]:
+    """Let a connection to the Hub that fails or breaks off be an OSError, which what its client raises of it is not."""
+    try:
+        yield
     except HfHubHTTPError:  # the Hub has answered
         raise
     except (HTTPError, RuntimeError) as error:  # the latter of the Xet client
-        raise ConnectionError(f"{filename} did not arrive from the Hub: {' '.join(str(error).split())}") from error
+        raise ConnectionError(f"no connection to the Hub: {' '.join(str(error).split())}") from error
 
 
 def checksum(path: Path) -> str:
