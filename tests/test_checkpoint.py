@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import active_children, get_context
@@ -25,7 +26,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Generator, Tensor, nn
 
 from restore.models.denoiser import Denoiser
-from restore.models.hub import WeightsError
 from train import bundle, checkpoint
 from train.card import TRAINING, Training
 from train.checkpoint import CheckpointError
@@ -375,8 +375,9 @@ def test_bundled_weights_are_the_mean_of_the_runs_that_are_named(tmp_path: Path,
     monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "weights")
     for seed, name in enumerate(("one", "other")):
         train(tmp_path / name, network=BATCH_NORM, steps=2, seed=seed)
-    bundle.bundle(tmp_path / "one", "alone")
-    bundle.bundle(tmp_path / "one", "mean", [str(tmp_path / "other/final")])
+    for flags in (["alone"], ["mean", "--mean", str(tmp_path / "other/final")]):
+        monkeypatch.setattr(sys, "argv", ["train.bundle", str(tmp_path / "one"), *flags])
+        bundle.main()
 
     one, other = (load_file(tmp_path / name / "final/model.safetensors") for name in ("one", "other"))
     means = {name: (one[name] + other[name]) / 2 for name in one if one[name].is_floating_point()}
@@ -390,8 +391,15 @@ def test_bundled_weights_are_the_mean_of_the_runs_that_are_named(tmp_path: Path,
     assert dataclasses.replace(mean, mean_with=[]) == alone
 
     Denoiser(**TINY | {"depths": (2, 1)}, norm="batch").save_pretrained(tmp_path / "larger")
-    with pytest.raises(WeightsError, match="more blocks"):
-        bundle.bundle(tmp_path / "one", "mean", [str(tmp_path / "larger")])
+    monkeypatch.setattr(sys, "argv", ["train.bundle", str(tmp_path / "one"), "mean", "--mean", str(tmp_path / "larger")])
+    before = tree(tmp_path / "weights")
+    with pytest.raises(SystemExit, match=r"error: .*more blocks"):
+        bundle.main()
+    assert tree(tmp_path / "weights") == before
+
+
+def tree(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def counts_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

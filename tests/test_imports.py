@@ -43,7 +43,7 @@ HOUSE = {  # room: what of ours it may import besides itself
     "train.recipe": "restore.models.hub",
     "train.checkpoint": "restore.files train.recipe",
     "train.optimizers": "",
-    "train.results": "",
+    "train.results": "restore.files",
     "train.loop": "restore train.data train.recipe train.checkpoint train.optimizers train.card train.publish",
     "train.denoise": TRAINING,
     "train.colorize": TRAINING,

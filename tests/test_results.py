@@ -1,6 +1,8 @@
 """What the README, the cards and the app show is what was measured."""
 
 import dataclasses
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from torch import Tensor
 from benchmarks.quality import beside_known
 from restore.color import grey
 from restore.images import ImageError
+from restore.models import hub
 from restore.models.hub import SAFETENSORS, WEIGHTS, bundled, checksum
-from train import results
+from train import card, evaluate, results
 from train.card import model_card
 from train.evaluate import (
     PRINTED,
@@ -60,6 +63,42 @@ def test_each_figure_of_a_model_index_says_what_it_is_of(name: str) -> None:
     assert Counter((result.dataset_type, result.metric_name) for result in found).most_common(1)[0][1] == 1
     assert {result.dataset_type for result in found} == {t.dataset for t in results.read().values() if t.model == name}
     assert {result.dataset_type for result in found}.isdisjoint(bundled())
+
+
+def test_cards_are_written_again_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (card, hub):
+        monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+    shutil.copytree(WEIGHTS / "denoiser-cifar10", tmp_path / "denoiser-cifar10")
+    written = tmp_path / "denoiser-cifar10/README.md"
+    written.write_text("")
+    monkeypatch.setattr(sys, "argv", ["train.card"])
+    card.main()
+    assert written.read_text() == (WEIGHTS / "denoiser-cifar10/README.md").read_text()
+
+
+def test_the_sets_that_are_named_are_measured_and_the_others_kept(
+    photos: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = (photos[0, :, :48, :40] * 255).byte().permute(1, 2, 0).numpy()
+    (folder := tmp_path / "photos").mkdir()
+    Image.fromarray(pixels).save(folder / "a.png")
+    known = results.Table("set", "model", "user/set", "On a set", ("method", "PSNR"), (("ours", 30.126),))
+    results.write([known], out := tmp_path / "results.json")
+    monkeypatch.setattr(sys, "argv", ["train.evaluate", "--cbsd68", str(folder), "--out", str(out)])
+    evaluate.main()
+    tables = results.read(out)
+    assert tables.pop("set") == known
+    assert tables.keys() == {"cbsd68", "prints", "colorizer-photo-full-size"}
+    shown = capsys.readouterr().out
+    for table in tables.values():
+        assert table.markdown() in shown
+        assert table.weights == checksum(WEIGHTS / table.model / SAFETENSORS)
+
+    monkeypatch.setattr(sys, "argv", ["train.evaluate", "--polyu", str(tmp_path / "nowhere"), "--out", str(out)])
+    before = out.read_bytes()
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        evaluate.main()
+    assert out.read_bytes() == before
 
 
 def test_a_set_has_its_id_whatever_the_name_of_its_copy(tmp_path: Path) -> None:

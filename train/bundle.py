@@ -83,7 +83,7 @@ def write_checksums() -> None:
     (WEIGHTS / CHECKSUMS).write_text("\n".join(sums) + "\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
@@ -93,3 +93,7 @@ if __name__ == "__main__":
         print(bundle(options.run, options.name, options.mean))
     except (checkpoint.CheckpointError, WeightsError, HfHubHTTPError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -255,7 +255,11 @@ def is_of_the_network(table: Table, row: str) -> bool:
     return row == table.model if table.columns[0] == "method" else row not in ("grey", "the paper, as printed")
 
 
-if __name__ == "__main__":
+def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for weights in bundled():
         model_card(WEIGHTS / weights, weights).save(WEIGHTS / weights / CARD)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from restore.files import replacing
+
 ROOT = Path(__file__).parents[1]
 RESULTS, README = ROOT / "docs" / "results.json", ROOT / "README.md"
 PEERS = ROOT / "docs" / "peers.json"  # rows of other methods, for the same tables
@@ -43,7 +45,9 @@ def write(tables: list[Table], path: Path = RESULTS) -> None:
     """Put the tables in place of those of the same names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read(path) | {table.name: table for table in tables}
-    path.write_text(json.dumps({name: dataclasses.asdict(table) for name, table in known.items()}, indent=1) + "\n")
+    text = json.dumps({name: dataclasses.asdict(table) for name, table in known.items()}, indent=1) + "\n"
+    with replacing(path) as file:  # hours of measuring are in it
+        file.write(text.encode())
 
 
 def with_tables(readme: str, tables: list[Table]) -> str:
