@@ -27,6 +27,7 @@ from train.card import Training, history, save_card
 from train.checkpoint import CheckpointError
 from train.data import Batch, DataError, Pictures, PictureStream, View, tally, validation_pictures
 from train.optimizers import OPTIMIZERS, make_state
+from train.precision import keep_depthwise_in_float32
 from train.publish import claim, publish
 from train.recipe import Recipe, TrainingError
 
@@ -113,6 +114,8 @@ class Run:
         self.accelerator = accelerator
         self.folder = Path(recipe.out)
         self.raw_model = on_device(model, accelerator)
+        if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
+            keep_depthwise_in_float32(self.raw_model)
         trained = (parameter for parameter in self.raw_model.parameters() if parameter.requires_grad)
         optimizer = OPTIMIZERS[recipe.optimizer](trained, lr=recipe.lr)
         self.model, self.optimizer = accelerator.prepare(self.raw_model, optimizer)
