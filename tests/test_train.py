@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 
 from restore.models.colorizer import AB_SCALE, Colorizer
 from restore.models.denoiser import Denoiser
-from train import checkpoint, colorize, denoise
+from train import checkpoint, colorize, denoise, loop
 from train.card import CARD, Training, command, eval_results, history, portable, save_card
 from train.grow import grow
 from train.loop import Ema, config_of, learning_rate, seed_of, steps_of
@@ -39,21 +39,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("script", "kind", "flags"),
+    ("launch", "script", "kind", "flags"),
     [
-        ("denoise", Denoiser, []),
-        ("denoise", Denoiser, ["--init", "denoiser-photo", "--recipe", "photo", "--patch", "16"]),
-        ("colorize", Colorizer, ["--init", "colorizer-cifar10"]),
+        ([], "denoise", Denoiser, []),
+        (["--dynamo_backend", "eager"], "denoise", Denoiser, []),  # compiled, but for what needs a compiler
+        ([], "denoise", Denoiser, ["--init", "denoiser-photo", "--recipe", "photo", "--patch", "16"]),
+        ([], "colorize", Colorizer, ["--init", "colorizer-cifar10"]),
     ],
 )
 def test_a_script_trains_as_a_user_runs_it(
-    script: str, kind: type[nn.Module], flags: list[str], folder: Path, tmp_path: Path
+    launch: list[str], script: str, kind: type[nn.Module], flags: list[str], folder: Path, tmp_path: Path
 ) -> None:
     accelerate = str(Path(sys.executable).parent / "accelerate")
     arguments = [f"train/{script}.py", "--dataset", str(folder), *SHORT, *flags, "--out", str(tmp_path)]
     settings = {"HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(  # noqa: S603
-        [accelerate, "launch", *arguments],
+        [accelerate, "launch", *launch, *arguments],
         cwd=ROOT,
         env=os.environ | settings,
         capture_output=True,
@@ -410,6 +411,17 @@ def test_processes_that_would_each_train_alone_are_refused(tmp_path: Path, monke
 def test_numbers_that_would_fail_late_are_refused_at_once(name: str) -> None:
     with pytest.raises(TrainingError, match=f"--{name} must be 1 or more, not 0"):
         denoise.DenoiseRecipe(**{name: 0})
+
+
+@pytest.mark.usefixtures("_another_precision")
+@pytest.mark.parametrize(("precision", "is_spared"), [("bf16", True), ("no", False)])
+def test_bfloat16_spares_depthwise_convolutions(
+    precision: str, is_spared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared: list[nn.Module] = []
+    monkeypatch.setattr(loop, "keep_depthwise_in_float32", spared.append)
+    train(tmp_path, mixed_precision=precision, steps=1)
+    assert bool(spared) == is_spared
 
 
 @pytest.mark.usefixtures("_another_precision")
