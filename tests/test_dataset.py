@@ -18,10 +18,10 @@ from hub_server import READER, WRITER, Hub, serving
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as PILImage
 
-from restore import dataset, images
+from restore import dataset
 from restore.__main__ import main
 from restore.engine import Done
-from restore.images import open_picture, suffix_of
+from restore.images import open_picture, reading, suffix_of
 from restore.models.denoiser import Denoiser
 from restore.pipeline import denoise
 
@@ -159,7 +159,7 @@ def test_what_never_ends_is_not_read_to_the_end(path: str, cause: str, monkeypat
             assert size >= 0
             return bytes(size)
 
-    for module in (dataset, images):
+    for module in (dataset, reading):
         monkeypatch.setattr(module, "MAX_BYTES", 1000)
     monkeypatch.setattr(dataset.fsspec, "open", lambda *_: Endless())
     task = dataset.RowTask(work=denoise, max_pixels=100, keep_gps=False)

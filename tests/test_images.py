@@ -32,8 +32,8 @@ from corpus import (
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from restore import images
-from restore.images import WRITERS, ImageError, Picture, StoredText, encode_picture, open_picture, save_picture
+from restore.images import MAX_BYTES, WRITERS, ImageError, Picture, encode_picture, open_picture, save_picture
+from restore.images.metadata import StoredText
 
 
 def there_and_back(source: bytes | Image.Image) -> Image.Image:
@@ -143,7 +143,7 @@ def test_a_picture_is_float_rgb_between_zero_and_one() -> None:
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     source = encode(photo(), "PNG", icc_profile=display_p3())
     whole = open_picture(source)
-    monkeypatch.setattr(images, "STRIP_PIXELS", 48 * 5)
+    monkeypatch.setattr("restore.images.pixels.STRIP_PIXELS", 48 * 5)
     striped = open_picture(source)
     assert torch.equal(striped.rgb, whole.rgb)
     assert np.array_equal(pixels(striped.to_pil(whole.rgb)), pixels(photo()))
@@ -556,7 +556,7 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
 
 def test_too_many_bytes_are_refused_unread(tmp_path: Path) -> None:
     with open(tmp_path / "sparse.png", "wb") as file:
-        file.truncate(images.MAX_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     with pytest.raises(ImageError, match="limit is 1,073,741,824"):
         open_picture(tmp_path / "sparse.png")
 
