@@ -22,6 +22,8 @@ from restore.folder import FileTask, UsageError, left_to_do, plan, restore_files
 from restore.images import MAX_PIXELS
 from restore.models.denoiser import Denoiser
 
+MOST_ON_WINDOWS = 61  # processes that Python waits for there
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return 2
     except ImportError as error:
-        say(f'error: {error}: data sets need pip install ".[datasets]"')
+        say(f"error: {error}" + (': data sets need pip install ".[datasets]"' if options.dataset else ""))
         return 2
     except KeyboardInterrupt:  # before the first picture
         say("stopped")
@@ -49,7 +51,8 @@ def _processes(wanted: int) -> int:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         return 1
-    return wanted or torch.get_num_threads()
+    processes = wanted or torch.get_num_threads()
+    return min(processes, MOST_ON_WINDOWS) if sys.platform == "win32" else processes
 
 
 def _restore_files(options: argparse.Namespace, share: Share, processes: int) -> int:

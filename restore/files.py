@@ -40,6 +40,18 @@ def open_to_others(path: Path) -> None:
     reference.unlink()
 
 
+def folds_case(folder: Path) -> bool:
+    """Whether names that differ in case alone are one on the disk of a folder, or of the nearest above it that is there."""
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    probe = folder / f".{secrets.token_hex(8)}a.tmp"
+    probe.touch()
+    try:
+        return probe.with_name(probe.name.upper()).exists()
+    finally:
+        probe.unlink()
+
+
 def sweep(paths: Iterable[Path]) -> None:
     """Remove what killed processes have left of writing these files, which nobody may be writing now; as far as it can be."""
     marks: dict[Path, set[str]] = defaultdict(set)

@@ -7,15 +7,16 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from PIL import Image
 
 from restore import engine
 from restore.engine import Done, Share, Tally, Task, say
-from restore.files import replacing, sweep
+from restore.files import folds_case, replacing, sweep
 from restore.images import WRITERS, ImageError, Picture, lost_in, open_picture, save_picture
 
 READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
@@ -97,7 +98,20 @@ def plan(inputs: Sequence[Path], output: Path, share: int = 0, *, into_folder: b
         if job.target in targets:
             raise UsageError(f"{job.target}: the result of both {targets[job.target]} and {job.source}")
         targets[job.target] = job.source
+    if (twins := _differing_in_case(targets)) and folds_case(output):
+        one, other = twins
+        raise UsageError(f"{one}: on this disk, where case does not count, the result of {targets[one]} and {targets[other]}")
     return Plan(jobs, notes)
+
+
+def _differing_in_case(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Two paths that are one where case does not count, if there are such."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(normalize("NFC", str(path)).lower(), path)
+        if other != path:
+            return other, path
+    return None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

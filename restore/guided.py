@@ -37,7 +37,7 @@ class GuidedColor:
     def _stretch(self, rows: slice) -> Tensor:
         """The maps at some rows of the full height: the rows of F.interpolate(maps, (H, W), mode="bilinear")."""
         low_height = self.maps.shape[2]
-        row = torch.arange(rows.start, rows.stop, device=self.maps.device)
+        row = torch.arange(rows.start, rows.stop, dtype=torch.float32, device=self.maps.device)
         place = ((row + 0.5) * (low_height / self.height) - 0.5).clamp(0, low_height - 1)
         above = place.long()
         below = (above + 1).clamp_max(low_height - 1)

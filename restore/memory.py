@@ -6,6 +6,7 @@ took a quarter to a half longer for it on tiles of two to four megapixels, on tw
 
 import ctypes
 import platform
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ def trim() -> None:
 
 
 def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":  # where asking would read the interpreter's own file, which may not be there to read
+        return None
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 

@@ -53,7 +53,7 @@ def salt_and_pepper(clean: Tensor, fraction: Level, generator: Generator | None 
     """Replace a `fraction` in [0, 1] of the pixels by 0 or 1, evenly; all channels together as on a sensor, or each by itself."""
     batch, channels, height, width = clean.shape
     draw = _uniform(clean, (batch, channels if per_channel else 1, height, width), generator)
-    return clean.masked_fill(draw < fraction / 2, 0.0).masked_fill(draw > 1 - fraction / 2, 1.0)
+    return clean.masked_fill(draw < fraction / 2, 0.0).masked_fill(1 - draw < fraction / 2, 1.0)
 
 
 def poisson(clean: Tensor, peak: Level, generator: Generator | None = None, *, clip: bool = False) -> Tensor:
@@ -89,7 +89,8 @@ def halftone(clean: Tensor, period: float, angles: Sequence[float] = (15.0, 75.0
     The dots stand `period` pixels apart on a square grid, turned by one of the `angles`, in degrees, for each channel: those of
     cyan, magenta and yellow ink, or thrice the same for black. The scanner blurs by a Gaussian of `radius` pixels.
     """
-    tones = _dots(*torch.meshgrid(*2 * [(torch.arange(64) + 0.5) / 64], indexing="ij")).flatten().sort().values.to(clean)
+    across = (torch.arange(64, dtype=torch.float32) + 0.5) / 64
+    tones = _dots(*torch.meshgrid(across, across, indexing="ij")).flatten().sort().values.to(clean)
     tones[0], tones[-1] = -3, 3  # black and white have no dots
     printed = torch.empty_like(clean)
     for top in range(0, clean.shape[2], STRIP):
@@ -104,8 +105,8 @@ def _inked(clean: Tensor, tones: Tensor, period: float, angles: Sequence[float],
     It is as low as one of `tones`, of which as large a share lies below as the strip is light. A pixel is the mean of nine
     samples, as a sensor would see it.
     """
-    heights = tones[(clean.clamp(0, 1) * (len(tones) - 1)).round().long()]
-    rows, columns = (torch.arange(3 * side, device=heights.device) for side in heights.shape[-2:])
+    heights = tones[(clean.float().clamp(0, 1) * (len(tones) - 1)).round().long()]
+    rows, columns = (torch.arange(3 * side, dtype=torch.float32, device=heights.device) for side in heights.shape[-2:])
     rows, columns = (rows[:, None] + 3 * top + 0.5) / (3 * period), (columns + 0.5) / (3 * period)
     turns = [(math.cos(angle), math.sin(angle)) for angle in map(math.radians, angles)]
     grid = torch.stack([_dots(rows * cos + columns * sin, columns * cos - rows * sin) for cos, sin in turns])
@@ -158,10 +159,10 @@ def camera(
     of its tone curve (see `tone`), `quality` and `subsampling` those of its JPEG (see `jpeg`); without a quality there is none.
     """
     linear = srgb_to_linear(tone(clean.clamp(0, 1), 1 / contrast, pivot))
-    gains, matrix = _white_balance_and_matrix(clean, generator)
-    sensor = _apply_matrix(linear, torch.linalg.inv(matrix)).clamp_min(0) / gains
+    gains, to_camera, to_srgb = (each.to(clean) for each in _camera(generator))
+    sensor = _apply_matrix(linear, to_camera).clamp_min(0) / gains
     noise = (shot * sensor + read**2).sqrt() * _normal(clean, clean.shape, generator)
-    noise = _apply_matrix(demosaic(mosaic(noise)) * gains, matrix)
+    noise = _apply_matrix(demosaic(mosaic(noise)) * gains, to_srgb)
     lightness = _apply_matrix(noise, noise.new_tensor(_SRGB_TO_XYZ[1:2]))
     color = _smoothed(noise - lightness, color_smoothing)
     if smoothing:
@@ -392,13 +393,17 @@ _XYZ_TO_CAMERA = (
 _SRGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 
 
-def _white_balance_and_matrix(clean: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Draw gains (1, 3, 1, 1) and a camera-to-sRGB matrix (3, 3) that keeps white, a random blend of four cameras'."""
-    gains = clean.new_tensor([_between(1.9, 2.4, generator), 1.0, _between(1.5, 1.9, generator)]).view(1, 3, 1, 1)
-    blend = clean.new_tensor([_between(0.01, 1, generator) for _ in _XYZ_TO_CAMERA])
-    xyz_to_camera = (blend[:, None, None] * clean.new_tensor(_XYZ_TO_CAMERA)).sum(0) / blend.sum()
-    srgb_to_camera = xyz_to_camera @ clean.new_tensor(_SRGB_TO_XYZ)
-    return gains, torch.linalg.inv(srgb_to_camera / srgb_to_camera.sum(1, keepdim=True))
+def _camera(generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the gains of a white balance (1, 3, 1, 1), and matrices (3, 3) from sRGB to a camera and back that keep white.
+
+    The camera is a random blend of four. Its numbers are of float64, which no precision of the pictures makes rougher.
+    """
+    gains = torch.tensor([_between(1.9, 2.4, generator), 1.0, _between(1.5, 1.9, generator)]).view(1, 3, 1, 1)
+    blend = torch.tensor([_between(0.01, 1, generator) for _ in _XYZ_TO_CAMERA], dtype=torch.float64)
+    xyz_to_camera = (blend[:, None, None] * torch.tensor(_XYZ_TO_CAMERA, dtype=torch.float64)).sum(0) / blend.sum()
+    to_camera = xyz_to_camera @ torch.tensor(_SRGB_TO_XYZ, dtype=torch.float64)
+    to_camera = to_camera / to_camera.sum(1, keepdim=True)
+    return gains, to_camera, torch.linalg.inv(to_camera)
 
 
 def _apply_matrix(rgb: Tensor, matrix: Tensor) -> Tensor:
@@ -417,7 +422,9 @@ def _normal(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -
 
 
 def _uniform(like: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
-    return torch.rand(shape, generator=generator, device=_device(like, generator), dtype=like.dtype).to(like.device)
+    """Numbers in [0, 1), not rougher than float32: half precision has none between 0.999 and 1."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return torch.rand(shape, generator=generator, device=_device(like, generator), dtype=dtype).to(like.device)
 
 
 def _device(like: Tensor, generator: Generator | None) -> torch.device:

@@ -11,7 +11,7 @@ them with the fraction that is done; what it raises ends the job and reaches the
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -174,9 +174,9 @@ def denoise_tensor(
 ) -> Tensor:
     """Remove the noise from (B, 3, H, W) in [0, 1]; the result has the same shape and is not clamped.
 
-    The network runs on its own device, by tiles that agree with the whole, and in half precision where that is fast: a fifth of
-    an 8-bit level (RMS) from what the network itself gives in float32. Arguments and errors are those of `denoise`; `out`
-    takes the result, and may be `noisy` itself, but not with `self_ensemble`, whose turns all read it.
+    The network runs on its own device, by tiles that agree with the whole, and in half precision where that is fast, if the
+    network estimates the noise: a fifth of an 8-bit level (RMS) from what it gives in float32. Arguments and errors are those of
+    `denoise`; `out` takes the result, and may be `noisy` itself, but not with `self_ensemble`, whose turns all read it.
     """
     _check_range("strength", strength, MAX_STRENGTH)
     _check_pictures(noisy)
@@ -205,7 +205,7 @@ def _denoise_part(
             _report(report, done / len(tiles))
             if done and done % TRIM_EVERY == 0:
                 trim()
-            with fast_precision(like.device):
+            with _precision_of(network, like.device):
                 seen_there = seen.to(like).contiguous(memory_format=torch.channels_last)
                 estimate = network(seen_there, tile.crop).to(seen)
             answer = turn.undo(torch.lerp(seen[:, :, *tile.crop], estimate, strength))
@@ -307,7 +307,7 @@ def estimate_sigma(rgb: Tensor, model: Denoiser | str | Path = "denoiser-photo")
     with _inference(network) as like:
         for part, _ in _parts_of_batch(rgb, SAMPLED_PIXELS, None):
             noisy = torch.cat([rgb[part][sample] for sample in samples]).to(like)
-            with fast_precision(like.device):
+            with _precision_of(network, like.device):
                 removed = noisy - network(noisy.contiguous(memory_format=torch.channels_last))
             squares.append(removed.float().square().mean() * (len(rgb[part]) / len(rgb)))
     return float(torch.stack(squares).sum().sqrt())
@@ -386,8 +386,8 @@ def _check_pictures(rgb: Tensor) -> None:
 
 def _checked_out(out: Tensor | None, rgb: Tensor) -> Tensor:
     """A place for a result of the shape of `rgb`: `out`, or a new one."""
-    if out is not None and out.shape != rgb.shape:
-        raise ValueError(f"the result has shape {tuple(rgb.shape)}, and out {tuple(out.shape)}")
+    if out is not None and (out.shape != rgb.shape or not out.is_floating_point()):
+        raise ValueError(f"out is {tuple(rgb.shape)} of floating point, not {tuple(out.shape)} of {out.dtype}")
     return torch.empty_like(rgb) if out is None else out
 
 
@@ -467,6 +467,11 @@ def _inference(network: nn.Module) -> Iterator[Tensor]:
     """Run in evaluation mode, without gradients, and with warm pages; gives a weight, which has the device and the precision."""
     with _evaluating(network), warm_pages(), torch.inference_mode():
         yield next(network.parameters())
+
+
+def _precision_of(network: Denoiser, device: torch.device) -> AbstractContextManager[None]:
+    """Half precision, as long as it rounds the noise and not the picture, of which it would leave 8 bits."""
+    return fast_precision(device) if network.residual else nullcontext()
 
 
 _evaluated: dict[nn.Module, tuple[int, list[nn.Module]]] = {}  # by network: how many use it, and what of it was in training

@@ -1,5 +1,6 @@
 """One line an error, nothing left behind, trees kept, done work skipped."""
 
+import contextlib
 import errno
 import os
 import re
@@ -15,8 +16,10 @@ import torch
 from corpus import png
 from PIL import Image
 
-from restore import colorize, restore
+from restore import __main__ as command_line
+from restore import colorize, folder, restore
 from restore.__main__ import main
+from restore.files import folds_case
 from restore.folder import Job, Plan, UsageError, plan
 from restore.images import open_picture
 from restore.models.colorizer import Colorizer
@@ -424,6 +427,24 @@ def test_ctrl_c_before_the_first_picture_is_clean_too(
     assert capfd.readouterr().err == "stopped\n"
 
 
+@pytest.mark.parametrize("folds", [True, False])
+def test_names_that_differ_in_case_alone_clash_only_where_the_disk_folds_it(
+    folds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [Job(Path("1.png"), tmp_path / "out/a.png"), Job(Path("2.png"), tmp_path / "out/A.png")]
+    monkeypatch.setattr(folder, "folds_case", lambda _: folds)
+    monkeypatch.setattr(folder, "_plan_input", lambda *_: Plan(jobs, []))
+    with pytest.raises(UsageError, match=r"a\.png: .*1\.png and 2\.png") if folds else contextlib.nullcontext():
+        assert plan([tmp_path], tmp_path / "out").jobs == jobs
+
+
+def test_whether_a_disk_folds_case_is_seen_and_leaves_nothing(tmp_path: Path) -> None:
+    folds = folds_case(tmp_path / "not/yet/there")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").touch()
+    assert folds == (tmp_path / "A").exists()
+
+
 def test_plan_pairs_every_picture_with_its_result(tmp_path: Path) -> None:
     for name in ("x/1.png", "y/1.png"):
         (tmp_path / name).parent.mkdir()
@@ -432,6 +453,28 @@ def test_plan_pairs_every_picture_with_its_result(tmp_path: Path) -> None:
     assert planned.jobs == [Job(tmp_path / f"{name}/1.png", tmp_path / f"out/{name}/1.png") for name in "xy"]
     with pytest.raises(UsageError, match="of both"):
         plan([tmp_path / "x/1.png", tmp_path / "y/1.png"], tmp_path / "out")
+
+
+def test_windows_gets_no_more_processes_than_python_holds_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 128)
+    assert command_line._processes(0) == 128
+    monkeypatch.setattr(command_line.sys, "platform", "win32")
+    assert [command_line._processes(wanted) for wanted in (0, 64, 4)] == [61, 61, 4]
+
+
+@pytest.mark.parametrize(("flags", "is_told"), [(["a.png"], False), (["--dataset", "user/set"], True)])
+def test_only_data_sets_ask_for_what_they_need(
+    flags: list[str], is_told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> int:
+        raise ImportError("import of something failed")
+
+    for name in ("_restore_files", "_restore_dataset"):
+        monkeypatch.setattr(command_line, name, fail)
+    assert main(["denoise", *flags, "-o", "out"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: import of something failed")
+    assert (".[datasets]" in told) == is_told
 
 
 @pytest.mark.usefixtures("run")

@@ -55,6 +55,13 @@ def check_error() -> None:
     assert resident() - before < MEGABYTES / 2
 
 
+def test_only_linux_is_asked_for_its_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: pytest.fail("it would read the interpreter's file"))
+    for system in ("win32", "darwin"):
+        monkeypatch.setattr(memory.sys, "platform", system)
+        assert memory._glibc() is None
+
+
 def test_an_older_glibc_gets_a_threshold_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int]] = []
 

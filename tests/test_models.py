@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +457,15 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(file: str, saved: Pat
 def test_an_argument_that_config_json_cannot_hold_is_refused(kind: type[HubModel], arguments: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"{next(iter(arguments))} must be plain, as config.json holds it"):
         kind(**arguments)
+
+
+def test_a_torchvision_that_does_not_fit_is_not_taken_for_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ImportError, match=r"do torch and torchvision fit each other.*nms"):
+        Colorizer.from_pretrained("colorizer-cifar10")
 
 
 def test_half_precision_weights_load_as_single(saved: Path) -> None:

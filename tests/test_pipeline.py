@@ -4,6 +4,7 @@ import copy
 import io
 import re
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -155,8 +156,10 @@ def test_what_the_place_of_the_result_held_is_of_no_account(denoiser: Denoiser, 
 def test_a_place_that_cannot_take_the_result_is_refused(denoiser: Denoiser, colorizer: Colorizer, noisy: Tensor) -> None:
     larger = noisy.new_empty(1, 3, 110, 210)
     for run in (partial(denoise_tensor, noisy, denoiser), partial(colorize_tensor, noisy, colorizer)):
-        with pytest.raises(ValueError, match=r"has shape \(1, 3, 101, 203\), and out \(1, 3, 110, 210\)"):
+        with pytest.raises(ValueError, match=r"\(1, 3, 101, 203\) of floating point, not \(1, 3, 110, 210\) of torch.float32"):
             run(out=larger)
+        with pytest.raises(ValueError, match=r"of floating point, not .* of torch\.uint8"):
+            run(out=torch.empty_like(noisy, dtype=torch.uint8))
     with pytest.raises(ValueError, match="with self_ensemble"):
         denoise_tensor(noisy, denoiser, self_ensemble=True, out=noisy)
 
@@ -193,6 +196,33 @@ def test_a_network_of_another_precision_is_taken(
         assert other.dtype == single.dtype
         assert (other - single).abs().mean() < 0.02
     assert estimate_sigma(noisy.to(kind), denoiser) == pytest.approx(estimate_sigma(noisy, denoiser), rel=0.05, abs=1e-3)
+
+
+def test_a_network_that_gives_the_picture_itself_does_not_round_it(noisy: Tensor) -> None:
+    network = Denoiser(widths=(4, 8), depths=(1, 1), residual=False).eval()
+    torch.testing.assert_close(denoise_tensor(noisy, network), network(noisy), rtol=0, atol=1e-5)
+
+
+@pytest.fixture(params=[torch.float64, torch.bfloat16])
+def _another_default(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Another precision of what a program makes without saying which."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(usual)
+
+
+@pytest.mark.usefixtures("_another_default")
+def test_what_a_program_has_made_the_default_changes_nothing(photos: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray((photos[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    hints = [(30, 40, (200, 40, 40))]
+    results = []
+    for kind in (torch.get_default_dtype(), torch.float32):
+        torch.set_default_dtype(kind)
+        monkeypatch.setattr(pipeline, "_loaded", {})
+        results.append((denoise(image, "denoiser-cifar10"), colorize(image, "colorizer-cifar10", hints=hints)))
+    others, usual = results
+    assert [np.abs(np.subtract(*map(np.int16, pair))).max() for pair in zip(others, usual, strict=True)] == [0, 0]
 
 
 def test_hints_of_a_batch_are_colours_in_half_precision_too(photos: Tensor, colorizer: Colorizer) -> None:

@@ -279,7 +279,7 @@ def _picture(decoded: Decoded) -> Picture:
 def _to_float(pixels: Image.Image, levels: tuple[float, float], to_srgb: Transform | None) -> Tensor:
     """Pixels of a mode from `plain` as (1, 3, H, W) float32 in [0, 1]."""
     width, height = pixels.size
-    rgb = torch.empty(1, 3, height, width)
+    rgb = torch.empty(1, 3, height, width, dtype=torch.float32, device="cpu")  # whatever a program has made torch's default
     planes = rgb[0].numpy()  # the same memory
     for box in strips(width, height):
         _, top, _, bottom = box

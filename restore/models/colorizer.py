@@ -155,8 +155,10 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, widths: Sequence[int], zoom: int = 1):
         super().__init__()
-        from timm import create_model  # here, since it takes as long to load as torch, and no denoiser needs it
-
+        try:
+            from timm import create_model  # here, since it takes as long to load as torch, and no denoiser needs it
+        except RuntimeError as error:
+            raise ImportError(f"timm cannot be loaded; do torch and torchvision fit each other? {error}") from error
         body: Any = create_model(name, pretrained=False, features_only=True, out_indices=range(1, len(widths) + 1))
         self.body: nn.Module = body
         self.zoom = zoom
@@ -186,7 +188,7 @@ def ab_bins() -> Tensor:
 
     Zhang et al. keep 313, some of which no colour of sRGB falls into.
     """
-    levels = torch.linspace(0, 1, 52)  # every fifth 8-bit level
+    levels = torch.linspace(0, 1, 52, dtype=torch.float32)  # every fifth 8-bit level
     cube = torch.cartesian_prod(levels, levels, levels).T[None, :, :, None]  # (1, 3, N, 1)
     _, ab = rgb_to_lab(cube)
     bins: Tensor = torch.unique((ab[0, :, :, 0].T / BIN_SIZE).round(), dim=0)

@@ -89,7 +89,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin, license="apache-2.0"):
                 download["revision"] = config.parent.name
             weights = _download(str(name), SAFETENSORS, download)
         with torch.random.fork_rng(devices=[]):  # the initial weights, which give way at once, are not to be drawn from it
-            model = cls._from_config(config)
+            model = cls._from_config(config).float()  # whatever a program has made torch's default
         model._load_weights(weights)
         return model.to(device, torch.float32).eval()
 
