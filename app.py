@@ -179,7 +179,7 @@ def chosen_paths(examples: list[str], photos: list[str] | None) -> list[str]:
 # What happens without a button, or beside it
 
 
-def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, bool, gr.Tabs]:
+def carry_over(pair: list[str] | None) -> tuple[str, str, bool, gr.Tabs]:
     """Hand the noisy photo and its clean original to the Denoise tab, and open it."""
     if not pair:
         raise gr.Error("Add noise to a photo first, then denoise it.", print_exception=False)
@@ -187,10 +187,10 @@ def carry_over(pair: tuple[str, str] | None) -> tuple[str, str, bool, gr.Tabs]:
     return noisy, clean, True, gr.Tabs(selected="denoise")
 
 
-def lay_out(photo: str | None, is_open: bool, laid_out: str | None) -> tuple[Any, ...]:
+def lay_out(photo: str | None, is_open: bool, laid_out: str | None, marks: list[Any]) -> tuple[Any, ...]:
     """Say which photo the brush is to show, none while it is shut, and begin anew where that is another."""
     wanted = photo if is_open else None
-    return (gr.skip(),) * 5 if photo and wanted == laid_out else (wanted, None, None, [], [])
+    return (*(gr.skip(),) * 4, marks) if photo and wanted == laid_out else (wanted, None, None, [], [])
 
 
 async def open_canvas(request: gr.Request, photo: str | None, progress: gr.Progress = PROGRESS) -> Canvas:
@@ -237,9 +237,24 @@ class Output(NamedTuple):
     scores: gr.HTML
 
 
+def paths_of(payload: Any) -> Any:
+    """The files that a component holds, as they came: a path, a list of them, or None for an empty one, or half of a slider."""
+    if payload is None:
+        return None
+    files = getattr(payload, "root", payload)
+    if isinstance(files, list | tuple):
+        return [file.path for file in files] if all(files) else None
+    return files.path
+
+
+# Only our own door decodes and refuses. On the classes, since gradio makes new instances of components that it updates.
+for kind in (gr.Image, gr.ImageSlider, gr.File):
+    kind.preprocess = lambda _, payload: paths_of(payload)  # type: ignore[method-assign]
+
+
 def photo_input(label: str, **options: Any) -> gr.Image:
-    """An upload box that hands over the file as it came, so that only our own door decodes it."""
-    box = gr.Image(
+    """An upload box."""
+    return gr.Image(
         label=label,
         type="filepath",
         image_mode=None,
@@ -248,13 +263,6 @@ def photo_input(label: str, **options: Any) -> gr.Image:
         elem_classes="photo",
         **options,
     )
-    box.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
-    return box
-
-
-def both_paths(payload: Any) -> tuple[str, str] | None:
-    """The files that a slider shows."""
-    return (payload.root[0].path, payload.root[1].path) if payload and payload.root and all(payload.root) else None
 
 
 def build_output() -> Output:
@@ -269,7 +277,6 @@ def build_output() -> Output:
         buttons=["fullscreen"],
         elem_classes="result",
     )
-    pair.preprocess = both_paths  # type: ignore[method-assign]  # as in photo_input
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
         jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
@@ -456,7 +463,7 @@ def build_colorize() -> None:
 def build_brush(photo: gr.Image) -> gr.JSON:
     """A canvas to put known colours on; gives the hints that it collects."""
     hints = gr.JSON([], visible=False, label="Hints")  # the marks, as Colorize takes them
-    hints.api_info = lambda: HINTS_SCHEMA  # type: ignore[method-assign]  # as in photo_input
+    hints.api_info = lambda: HINTS_SCHEMA  # type: ignore[method-assign]  # of this one alone
     marks, base, is_open = gr.State([]), gr.State(None), gr.State(False)
     wanted = gr.State(None)  # the photo of the canvas
     with gr.Accordion("Colour brush", open=False) as brush:
@@ -471,9 +478,11 @@ def build_brush(photo: gr.Image) -> gr.JSON:
     quick = QUICK | {"concurrency_id": "brush"}
     brush.collapse(lambda: False, None, is_open, **LIGHT)
     unfolded = brush.expand(lambda: True, None, is_open, **LIGHT)
-    for event in (photo.change, unfolded.then):  # through the queue, since a change of `wanted` is told by no other way
-        event(lay_out, [photo, is_open, wanted], [wanted, canvas, base, marks, hints], **quick)
     photo.change(None, None, hints, js="() => [[]]", queue=False)  # at once: Colorize may be pressed before the rest comes
+    everything = [wanted, canvas, base, marks, hints]
+    for event in (photo.change, unfolded.then):  # through the queue, since a change of `wanted` is told by no other way
+        laid_out = event(lay_out, [photo, is_open, wanted, marks], everything, **quick)
+        laid_out.failure(lambda: (None, None, None, [], []), None, everything, **LIGHT)  # the queue may be full
     opened = wanted.change(
         open_canvas,
         wanted,
@@ -674,7 +683,7 @@ def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
 
 def launch(page: gr.Blocks, **options: Any) -> str:
     """Serve the page behind its guards, and give its address."""
-    server.sweep_for_ever()
+    server.sweep_for_ever(page.temp_file_sets)
     if not gpu.IS_LENT:  # there the networks live in the job's own process
         threading.Thread(target=run_alone, args=[lambda: later.work.load_models()], name="load models", daemon=True).start()
     _, address, _ = page.launch(

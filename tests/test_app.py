@@ -25,6 +25,8 @@ import pytest
 import torch
 from app_server import Endless, serve
 from conftest import TEMPORARY
+from gradio.components.imageslider import SliderData
+from gradio.data_classes import FileData, ImageData, ListFiles
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from jsonschema import Draft202012Validator
@@ -291,6 +293,12 @@ def test_a_photo_of_a_batch_that_breaks_something_costs_no_other(
     assert "/srv/secret" in caplog.text
 
 
+def test_a_batch_tells_what_its_format_does_not_hold(tmp_path: Path) -> None:
+    Image.new("RGBA", (32, 32), (10, 20, 30, 40)).save(tmp_path / "logo.png")
+    _, [(_, result, _)] = batch.run_batch([str(tmp_path / "logo.png")], "denoise", ".jpg", lambda _: None)
+    assert result == "logo.jpg; what is transparent becomes white, since JPEG holds no transparency"
+
+
 def test_a_batch_tells_what_was_left_out_of_a_file(tmp_path: Path) -> None:
     pages = [Image.new("L", (32, 32), shade) for shade in (60, 200)]
     pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
@@ -454,7 +462,7 @@ MARK = {"_type": "gradio.FileData"}  # by which gradio knows a file, and without
 def test_no_file_is_read_but_uploads_and_examples(address: str, file: dict[str, str]) -> None:
     response = join(address, [file | {"meta": MARK}, 1, 1], "elsewhere")
     assert response.status_code == 400
-    assert "Upload the picture" in response.text
+    assert response.json()["detail"].startswith("Upload the picture")  # which is what the page shows
 
 
 @pytest.mark.parametrize("mark", [{"meta": MARK}, {"meta": {"_type": "a picture"}}, {}])
@@ -503,10 +511,14 @@ async def mcp_session(address: str) -> AsyncIterator[ClientSession]:
         yield session
 
 
-def test_mcp_clients_get_a_picture_from_an_upload(address: str) -> None:
+@pytest.mark.parametrize("asks", [False, True])
+def test_mcp_clients_get_a_picture_from_an_upload(asks: bool, address: str) -> None:
+    async def tell(*_: Any) -> None:
+        """Asked to tell of progress, gradio would send the pictures themselves."""
+
     async def call(photo: str) -> CallToolResult:
         async with mcp_session(address) as session:
-            return await session.call_tool("denoise", {"photo": photo})
+            return await session.call_tool("denoise", {"photo": photo}, progress_callback=tell if asks else None)
 
     answer = asyncio.run(call(f"{address}/gradio_api/file={upload(address)}"))
     assert not answer.isError
@@ -544,7 +556,9 @@ def test_bodies_are_bounded(address: str) -> None:
 
 def test_bodies_that_hide_their_size_are_bounded(address: str) -> None:
     chunks = (b" " * (1 << 16) for _ in range(1 + (server.MAX_BODY_BYTES >> 16)))
-    assert httpx.post(f"{address}/gradio_api/queue/join", content=chunks).status_code == 413
+    refused = httpx.post(f"{address}/gradio_api/queue/join", content=chunks)
+    assert refused.status_code == 413
+    assert "over 1 MB" in refused.json()["detail"]
 
 
 def test_a_chunked_upload_is_bounded_too(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -745,6 +759,38 @@ def test_what_an_error_quotes_is_no_html(client: Client, monkeypatch: pytest.Mon
     monkeypatch.setattr(work.restore, "denoise", failing(ValueError("<img src=x onerror=alert(1)>")))
     with pytest.raises(AppError, match="&lt;img src=x onerror"):
         client.predict(photo=handle_file(CAR), api_name="/denoise")
+    with pytest.raises(AppError, match=r'is \[x, y, "#rrggbb"\]'):  # as it is for who reads it elsewhere
+        client.predict(photo=handle_file(CAR), hints=[[1, 2]], api_name="/colorize")
+
+
+def test_a_file_that_is_no_photo_costs_a_batch_nothing_else(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "Thumbs.db").write_bytes(b"no picture")
+    archive, table = client.predict(
+        photos=[handle_file(tmp_path / "Thumbs.db"), handle_file(CAR)], task="Denoise", suffix=".png", api_name="/batch"
+    )
+    (name, cause, _), (_, result, _) = table["data"]
+    assert name == "Thumbs.db"
+    assert cause.startswith("Failed: this is not a picture of a format that is read here")
+    assert result == "car.png"
+    assert zipfile.ZipFile(archive).namelist() == ["car.png"]
+
+
+def test_whatever_gradio_makes_anew_hands_over_files_as_they_came() -> None:
+    photo, other = ImageData(path="a.heic"), ImageData(path="b.heic")
+    assert gr.Image().preprocess(photo) == "a.heic"
+    assert gr.Image().preprocess(None) is None
+    assert gr.ImageSlider().preprocess(SliderData(root=(photo, other))) == ["a.heic", "b.heic"]
+    assert gr.ImageSlider().preprocess(SliderData(root=(photo, None))) is None
+    files = ListFiles(root=[FileData(path="scan")])
+    assert gr.File(file_types=[".png"], file_count="multiple").preprocess(files) == ["scan"]
+
+
+def test_the_brush_keeps_its_colours_on_the_same_photo_alone() -> None:
+    marks = [[1, 2, "#ff0000"]]
+    *_, kept = app.lay_out("a.png", True, "a.png", marks)
+    assert kept == marks
+    assert app.lay_out("b.png", True, "a.png", marks) == ("b.png", None, None, [], [])
+    assert app.lay_out(None, True, "a.png", marks) == (None, None, None, [], [])
 
 
 def test_a_full_queue_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -762,6 +808,13 @@ def test_a_full_queue_says_so(address: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(accepted) in (jobs.QUEUE_SIZE, jobs.QUEUE_SIZE + 1)  # those that wait, and one at work if it has begun
     assert len(accepted) + len(refused) == 50
     assert all("full" in answer.text for answer in refused)
+
+
+def test_what_is_swept_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "kept.png").touch()
+    known = {str(tmp_path / "kept.png"), str(tmp_path / "gone.png")}
+    server.forget_what_is_gone([known, set()])
+    assert known == {str(tmp_path / "kept.png")}
 
 
 def test_the_sweep_leaves_nothing_old(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 import restore
 from restore.engine import FAILURES
-from restore.images import ImageError, Picture, image_errors, save_picture
+from restore.images import ImageError, Picture, image_errors, lost_in, save_picture
 from web.choices import MAX_FILES, Batch, BatchRow, Report, TooSlowError
 from web.files import new_folder, open_photo, open_within_limits
 
@@ -73,7 +73,8 @@ def run_batch(paths: list[str], task: str, suffix: str, report: Report) -> Batch
             archive.write(target, target.name)
             target.unlink()
             done += 1
-            rows.append((name, "; ".join((target.name, *picture.notes)), round(time.monotonic() - start, 1)))
+            result = "; ".join((target.name, *picture.notes, *lost_in(suffix, picture)))
+            rows.append((name, result, round(time.monotonic() - start, 1)))
     return Batch(str(folder / "restored.zip") if done else None, rows)
 
 

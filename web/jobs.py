@@ -100,7 +100,7 @@ def _take_turn(work: Callable[[Report], T], stop: threading.Event, progress: gr.
 
 def in_words(error: ValueError) -> gr.Error:
     """What the visitor can mend, as the page tells it."""
-    return _told(html.escape(str(error)[:1].upper() + str(error)[1:]))
+    return _told(html.escape(str(error)[:1].upper() + str(error)[1:], quote=False))
 
 
 def _told(message: str) -> gr.Error:

@@ -7,13 +7,13 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import examples
@@ -136,7 +136,7 @@ class Guard:
         try:
             checked = _with_own_files(bytes(body))
         except _RefusedError as error:
-            await PlainTextResponse(str(error), 400)(scope, receive, send)
+            await JSONResponse({"detail": str(error)}, 400)(scope, receive, send)
             return
         unread = True
 
@@ -166,8 +166,11 @@ class _RefusedError(Exception):
     """What is wrong with a body, in words for its sender."""
 
 
-def _too_large(limit: int) -> PlainTextResponse:
-    return PlainTextResponse(f"Up to {limit >> 20} MB can be sent at once. Please send fewer photos, or smaller ones.", 413)
+def _too_large(limit: int) -> Response:
+    """The page shows the text of a refused upload, and of all else the "detail"."""
+    if limit == MAX_UPLOAD_BYTES:
+        return PlainTextResponse(f"Up to {limit >> 20} MB can be sent at once. Please send fewer photos, or smaller ones.", 413)
+    return JSONResponse({"detail": f"This asks for too much at once, over {limit >> 20} MB. Please choose fewer photos."}, 413)
 
 
 def _marked(send: Send) -> Send:
@@ -185,6 +188,8 @@ def _marked(send: Send) -> Send:
 def _with_own_files(body: bytes) -> bytes:
     """A JSON body whose files are all ours. Where one is named by its address, as MCP clients do, its path stands instead.
 
+    Nor does it ask gradio to tell an MCP client of progress.
+
     Gradio itself decodes data:, downloads http, and looks only at files that carry its mark, which is the sender's to leave out.
 
     Raises:
@@ -200,7 +205,7 @@ def _with_own_files(body: bytes) -> bytes:
         raise _RefusedError(f"The limit of a session's name is {MAX_SESSION_NAME} characters.")
     if any(_is_address(value) and not OWN_FILE.fullmatch(value) for value in _values(_tool_arguments(content))):
         raise _RefusedError(NOT_OURS)
-    changed = False
+    changed = _stop_telling_progress(content)
     for file in (value for value in _values(content) if isinstance(value, dict)):
         if isinstance(path := file.get("path"), str) and path:
             if found := OWN_FILE.fullmatch(path):
@@ -221,6 +226,15 @@ def _tool_arguments(content: Any) -> Any:
         case {"params": {"arguments": arguments}}:
             return arguments
     return None
+
+
+def _stop_telling_progress(content: Any) -> bool:
+    """Take out the mark by which an MCP client asks for progress: gradio then sends whole pictures, encoded while all wait."""
+    match content:
+        case {"params": {"_meta": {"progressToken": _} as meta}}:
+            del meta["progressToken"]
+            return True
+    return False
 
 
 def _values(content: Any) -> Iterator[Any]:
@@ -265,12 +279,19 @@ def _make_folder() -> Path:
     return FOLDER
 
 
-def sweep_for_ever() -> None:
-    """Sweep now and every minute, in a thread that ends with the process."""
+def forget_what_is_gone(known: Iterable[set[str]]) -> None:
+    """Take paths that lead nowhere out of gradio's sets, where it would keep for ever what it has not deleted itself."""
+    for paths in known:
+        paths.difference_update([path for path in list(paths) if not os.path.exists(path)])
+
+
+def sweep_for_ever(known: Sequence[set[str]]) -> None:
+    """Sweep now and every minute, in a thread that ends with the process; also the sets of paths that gradio keeps."""
 
     def run() -> None:
         while True:
             sweep()
+            forget_what_is_gone(known)
             time.sleep(SWEEP_SECONDS)
 
     _make_folder()
