@@ -568,7 +568,7 @@ def test_a_lazy_postscript_image_never_reaches_ghostscript() -> None:
 
 
 def test_too_little_memory_is_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def starve(*_: Any) -> None:
+    def starve(*_: Any, **__: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(torch, "empty", starve)
