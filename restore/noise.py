@@ -398,7 +398,8 @@ def _camera(generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
 
     The camera is a random blend of four. Its numbers are of float64, which no precision of the pictures makes rougher.
     """
-    gains = torch.tensor([_between(1.9, 2.4, generator), 1.0, _between(1.5, 1.9, generator)]).view(1, 3, 1, 1)
+    balance = [_between(1.9, 2.4, generator), 1.0, _between(1.5, 1.9, generator)]
+    gains = torch.tensor(balance, dtype=torch.float64).view(1, 3, 1, 1)
     blend = torch.tensor([_between(0.01, 1, generator) for _ in _XYZ_TO_CAMERA], dtype=torch.float64)
     xyz_to_camera = (blend[:, None, None] * torch.tensor(_XYZ_TO_CAMERA, dtype=torch.float64)).sum(0) / blend.sum()
     to_camera = xyz_to_camera @ torch.tensor(_SRGB_TO_XYZ, dtype=torch.float64)
