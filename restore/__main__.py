@@ -18,7 +18,7 @@ from PIL import ImageColor
 
 from restore import pipeline
 from restore.engine import Share, Work, say, start_server
-from restore.folder import FileTask, UsageError, left_to_do, plan, restore_files
+from restore.folder import FileTask, UsageError, check_place, left_to_do, plan, restore_files
 from restore.images import MAX_PIXELS
 from restore.models.denoiser import Denoiser
 
@@ -63,6 +63,7 @@ def _restore_files(options: argparse.Namespace, share: Share, processes: int) ->
     for note in planned.notes if share.index == 0 else ():
         say(f"note: {note}")
     todo = left_to_do(share.of(planned.jobs), options.overwrite)
+    check_place(output, todo)
     if len(planned.jobs) > 1:
         _one_thread()
     if min(processes, len(todo)) > 1:
@@ -213,4 +214,6 @@ def _hint(text: str) -> pipeline.Hint:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how torchrun and Slurm stop a process: as cleanly as Ctrl-C
-    sys.exit(main())
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would end in a traceback
+    sys.exit(code)

@@ -31,7 +31,7 @@ from PIL import Image as PILImage
 
 from restore import engine
 from restore.engine import Done, Share, Tally, Task, say
-from restore.files import replacing, sweep
+from restore.files import check_writable, replacing, sweep
 from restore.images import MAX_BYTES, Picture, encode_picture, open_picture, suffix_of
 from restore.models.hub import reaching_the_hub
 
@@ -76,6 +76,7 @@ class Folder:
     path: Path
 
     def names(self) -> set[str]:
+        check_writable(self.path)  # now, not after the first part
         return {file.name for file in self.path.glob("*.parquet")}
 
     def metadata(self, name: str) -> pq.FileMetaData:

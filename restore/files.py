@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,15 +18,20 @@ _TEMPORARY = re.compile(r"\.([0-9a-f]{16})\.[0-9a-f]{16}\.tmp")  # whose it is, 
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that takes the place of `path` when the block ends, and is gone if it raises.
 
+    Where `path` is a link, it is that of what the link leads to; an older file's permissions stay.
+
     Raises:
         OSError: The file cannot be written; an older one of that name is then as it was.
     """
+    path = Path(os.path.realpath(path))
     temporary = path.parent / f".{_mark(path)}.{secrets.token_hex(8)}.tmp"  # in the same folder, so that replacing is atomic
     try:
         with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
@@ -38,6 +44,15 @@ def open_to_others(path: Path) -> None:
     reference.touch()  # as the umask has it, which cannot be asked for without being changed
     path.chmod(reference.stat().st_mode)
     reference.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError where no file can be written into a folder, or into the nearest above it that is there; leaves nothing."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    probe = folder / f".{secrets.token_hex(8)}.tmp"
+    probe.touch()
+    probe.unlink()
 
 
 def folds_case(folder: Path) -> bool:
@@ -55,7 +70,7 @@ def folds_case(folder: Path) -> bool:
 def sweep(paths: Iterable[Path]) -> None:
     """Remove what killed processes have left of writing these files, which nobody may be writing now; as far as it can be."""
     marks: dict[Path, set[str]] = defaultdict(set)
-    for path in paths:
+    for path in (Path(os.path.realpath(path)) for path in paths):
         marks[path.parent].add(_mark(path))
     for folder, own in marks.items():
         with contextlib.suppress(OSError):  # there is no such folder yet, or it is locked

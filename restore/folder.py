@@ -16,8 +16,8 @@ from PIL import Image
 
 from restore import engine
 from restore.engine import Done, Share, Tally, Task, say
-from restore.files import folds_case, replacing, sweep
-from restore.images import WRITERS, ImageError, Picture, lost_in, open_picture, save_picture
+from restore.files import check_writable, folds_case, replacing, sweep
+from restore.images import WRITERS, ImageError, Picture, check_fits, lost_in, open_picture, save_picture
 
 READ_ONLY_SUFFIXES = {".gif", ".jfif", ".jpe", ".hif"}
 SUFFIXES = READ_ONLY_SUFFIXES | set(WRITERS)  # of what counts as a picture in a folder
@@ -47,6 +47,7 @@ class FileTask(Task[Job, None]):
         if item.cause:
             raise ImageError(item.cause)
         picture = open_picture(item.source, max_pixels=self.max_pixels)
+        check_fits(item.target.suffix, picture.rgb.shape[3], picture.rgb.shape[2])  # before the work, not after it
         return replace(picture, notes=(*picture.notes, *lost_in(item.target.suffix, picture)))
 
     def write(self, image: Image.Image, item: Job) -> None:
@@ -191,6 +192,16 @@ def _is_done(job: Job) -> bool:
         return os.stat(job.source).st_mtime_ns <= os.stat(job.target).st_mtime_ns
     except OSError:  # one of them is not there, or has a name that is too long
         return False
+
+
+def check_place(output: Path, todo: Sequence[Job]) -> None:
+    """Raise UsageError where no result can be written, which is better known before the work than after it."""
+    if todo:
+        place = output.parent if todo[0].target == output else output
+        try:
+            check_writable(place)
+        except OSError as error:
+            raise UsageError(f"{place}: no result can be written there: {error.strerror}") from error
 
 
 def restore_files(jobs: Sequence[Job], todo: Sequence[Job], task: FileTask, output: Path, share: Share, processes: int) -> int:

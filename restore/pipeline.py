@@ -380,12 +380,15 @@ def _check_pictures(rgb: Tensor) -> None:
         raise ValueError(f"pictures are a tensor (B, 3, H, W), not {type(rgb).__name__}")
     if rgb.ndim != 4 or rgb.shape[1] != 3 or not rgb.is_floating_point() or not rgb.numel():
         raise ValueError(f"pictures are (B, 3, H, W) of floating point in [0, 1], not {tuple(rgb.shape)} of {rgb.dtype}")
-    if (highest := rgb.amax().item()) > BRIGHTEST:
-        raise ValueError(f"pictures are in [0, 1], and this one goes up to {highest:g}: divide 8-bit values by 255")
+    lowest, highest = (end.item() for end in rgb.aminmax())
+    if not -BRIGHTEST <= lowest <= highest <= BRIGHTEST:  # nor where they are NaN
+        raise ValueError(f"pictures are in [0, 1], and this one goes from {lowest:g} to {highest:g}: divide 8-bit values by 255")
 
 
 def _checked_out(out: Tensor | None, rgb: Tensor) -> Tensor:
     """A place for a result of the shape of `rgb`: `out`, or a new one."""
+    if not isinstance(out, Tensor | None):
+        raise ValueError(f"out is a tensor, not {type(out).__name__}")
     if out is not None and (out.shape != rgb.shape or not out.is_floating_point()):
         raise ValueError(f"out is {tuple(rgb.shape)} of floating point, not {tuple(out.shape)} of {out.dtype}")
     return torch.empty_like(rgb) if out is None else out

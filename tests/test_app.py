@@ -176,6 +176,8 @@ def test_comparing_lists_every_method_with_its_numbers(client: Client) -> None:
     tiles, table, path = client.predict(examples=["Car"], sigma=25, api_name="/compare")
     numbers = {method: psnr for _, method, psnr, _, _ in table["data"]}
     assert len(tiles) == 1 + len(numbers) == 8
+    names = {Path(tile["image"]).name for tile in tiles}
+    assert names >= {"car-original.png", "car-denoised-ours.png", "car-non-local-means.png", "car-noisy-grey-restored.png"}
     assert numbers["Denoised, ours"] > numbers["Noisy"]
     assert len(Path(path).read_text().splitlines()) == 1 + len(numbers)
 
@@ -330,6 +332,26 @@ def test_a_colour_lands_where_the_brush_was(size: tuple[int, int], tmp_path: Pat
     assert all(0 <= full - 1 - at <= full / shown for at, full, shown in zip(hints[1], size, base.shown, strict=False))
     with Image.open(brush.draw_marks(base, hints)) as drawn:
         assert all(drawn.getpixel(corner) == (255, 0, 0) for corner in corners)
+
+
+def test_a_dot_hides_little_of_a_tiny_photo(tmp_path: Path) -> None:
+    Image.new("L", (32, 20)).save(tmp_path / "photo.png")
+    _, base = brush.open_canvas(str(tmp_path / "photo.png"), lambda _: None)
+    assert base.shown == (640, 400)
+    hints = brush.add_mark([], base, 639, 0, "#ff0000")
+    assert hints == [[31, 0, "#ff0000"]]
+    with Image.open(brush.draw_marks(base, hints)) as drawn:
+        marked = np.asarray(drawn).any(axis=2)
+    assert marked[:20, -20:].mean() > 0.5 > 0.01 > marked.mean()
+
+
+def test_the_brush_shows_no_pixel_that_is_transparent(tmp_path: Path) -> None:
+    cutout = Image.new("LA", (700, 10), (90, 255))
+    cutout.paste((0, 0), (0, 0, 350, 10))
+    cutout.save(tmp_path / "photo.png")
+    shown, _ = brush.open_canvas(str(tmp_path / "photo.png"), lambda _: None)
+    with Image.open(shown) as canvas:
+        assert [canvas.getpixel(at) for at in ((100, 4), (600, 4))] == [255, 90]
 
 
 @pytest.mark.parametrize("place", [["9" * 1000, 5], [1.5, 2], [1], None, {"x": 1}])
@@ -496,8 +518,9 @@ def upload(address: str, path: Path = CAR) -> str:
     return str(httpx.post(f"{address}/gradio_api/upload", files={"files": path.read_bytes()}).json()[0])
 
 
-def test_an_upload_may_be_named_by_its_address(address: str) -> None:
-    data = [{"path": f"https://behind.a.proxy/gradio_api/file={upload(address)}", "meta": {"_type": "gradio.FileData"}}, 1, 1]
+@pytest.mark.parametrize("server", ["https://behind.a.proxy", "http://proxy:8080/for/photos"])
+def test_an_upload_may_be_named_by_its_address(server: str, address: str) -> None:
+    data = [{"path": f"{server}/gradio_api/file={upload(address)}", "meta": {"_type": "gradio.FileData"}}, 1, 1]
     assert events(address, join(address, data, "own"), "own")[-1]["success"]
 
 
@@ -717,7 +740,7 @@ def test_the_time_left_is_told_until_there_is_none() -> None:
         "Working",
         "About 20 s left",
         "About 9 min left",
-        "Saving",
+        "Measuring and saving",
     ]
 
 

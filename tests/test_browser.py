@@ -294,7 +294,7 @@ def test_the_canvas_is_that_of_the_photo_beside_it(context: BrowserContext, addr
         expect(page.locator("#canvas").get_by_text("Waiting")).to_be_visible(timeout=SECONDS)
         box.get_by_role("button", name="Remove Image").click()
         upload(box, tmp_path / "second.png")
-    page.wait_for_function("document.querySelector('#canvas img')?.naturalWidth === 90")
+    page.wait_for_function("document.querySelector('#canvas img')?.naturalWidth === 630")
     box.get_by_role("button", name="Remove Image").click()
     expect(page.locator("#canvas img")).to_have_count(0, timeout=SECONDS)
 

@@ -139,12 +139,18 @@ def test_a_folder_may_be_restored_into_the_one_around_it(run: Run) -> None:
     assert {"c.png", "deep/d.gif.png", "more/c.png"} <= files_below("album")
 
 
-def test_an_output_that_cannot_be_written_costs_a_line_a_picture(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "place"), [(("album", "-o", "out"), "out"), (("album/a.png", "-o", "out/below/a.png"), "out/below")]
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    run: Run, arguments: tuple[str, ...], place: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("out").write_text("a file")
-    assert run("denoise", "album", "-o", "out") == 2
-    errors = capfd.readouterr().err.splitlines()
-    assert sum(line.startswith("error: ") for line in errors) >= 4
-    assert not any(line.startswith("Traceback") for line in errors)
+    monkeypatch.setattr("restore.pipeline.denoise_tensor", None)
+    assert run("denoise", *arguments) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {place}: no result can be written there: ")
     assert Path("out").read_text() == "a file"
 
 
@@ -256,6 +262,15 @@ def test_a_folder_without_pictures_fails_alone(run: Run, capfd: pytest.CaptureFi
     assert run("denoise", "album", "empty", "-o", "out") == 1
     assert "error: empty: the folder holds no picture" in capfd.readouterr().err
     assert len(files_below("out/album")) == 4
+
+
+def test_a_picture_too_large_for_its_format_is_refused_before_the_work(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (16_384, 1)).save("wide.png")
+    monkeypatch.setattr("restore.pipeline.denoise_tensor", None)
+    assert run("denoise", "wide.png", "-o", "wide.webp") == 2
+    assert "error: wide.png: cannot write 16,384 x 1 pixels as WebP: the limit is 16,383 a side" in capfd.readouterr().err
 
 
 def test_what_a_format_does_not_hold_is_told_of(run: Run, capfd: pytest.CaptureFixture[str]) -> None:

@@ -202,6 +202,23 @@ def test_what_a_killed_writer_left_is_swept_and_no_other_file(tmp_path: Path) ->
     assert set(contents(tmp_path)) == {"a.png", "b.png", leftovers[1].name, "notes.tmp"}
 
 
+def test_a_link_stays_one_and_permissions_stay(tmp_path: Path) -> None:
+    kept, link = tmp_path / "disk" / "a.png", tmp_path / "a.png"
+    kept.parent.mkdir()
+    kept.write_bytes(b"old")
+    kept.chmod(0o600)
+    link.symlink_to(kept)
+    with replacing(link) as file:
+        leftover = Path(file.name)
+        file.write(b"new")
+    assert link.is_symlink()
+    assert kept.read_bytes() == b"new"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    leftover.write_bytes(b"half")
+    sweep([link])
+    assert set(contents(tmp_path)) == {"a.png", "disk/a.png"}
+
+
 def test_a_folder_that_cannot_be_swept_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(_: Path) -> Iterator[Path]:
         raise PermissionError

@@ -32,7 +32,7 @@ from corpus import (
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from restore.images import MAX_BYTES, WRITERS, ImageError, Picture, encode_picture, open_picture, save_picture
+from restore.images import MAX_BYTES, WRITERS, ImageError, Picture, encode_picture, lost_in, open_picture, save_picture
 from restore.images.metadata import StoredText
 
 
@@ -441,6 +441,17 @@ def test_lossless_formats_lose_nothing(mode: str, tmp_path: Path) -> None:
     for name in ("out.png", "out.tif"):
         save_picture(source, tmp_path / name)
         assert np.array_equal(pixels(there_and_back((tmp_path / name).read_bytes())), pixels(source))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic"])
+def test_exif_of_any_length_stays_where_the_format_holds_it(suffix: str) -> None:
+    picture = open_picture(
+        encode(photo(), "PNG", exif=exif(model="Camera", camera={0x9286: b"ASCII" + bytes(3) + b"a" * 66_000}))
+    )
+    tags = Image.Exif()
+    tags.load(open_picture(encode_picture(picture.to_pil(picture.rgb), suffix)).info.get("exif", b""))
+    assert tags.get(ExifTags.Base.Model) == (None if suffix == ".jpg" else "Camera")
+    assert any("its EXIF data are left out" in line for line in lost_in(suffix, picture)) == (suffix == ".jpg")
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3), np.uint8), torch.zeros(1, 3, 4, 4), None])

@@ -129,6 +129,12 @@ def test_ciede2000_agrees_with_scikit_image(photos: Tensor, noisy: Tensor) -> No
     assert metrics.ciede2000(noisy, photos).tolist() == pytest.approx(theirs.tolist(), rel=2e-3)
 
 
+@pytest.mark.parametrize("measure", [metrics.mse, metrics.psnr, metrics.ssim, metrics.colorfulness, metrics.ciede2000])
+def test_half_precision_measures_as_float_does(measure: Callable[..., Tensor], photos: Tensor, noisy: Tensor) -> None:
+    pictures = (noisy,) if measure is metrics.colorfulness else (noisy, photos)
+    assert torch.allclose(measure(*(each.half() for each in pictures)).float(), measure(*pictures), rtol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("measure", "best"), [(metrics.mse, 0), (metrics.psnr, np.inf), (metrics.ssim, 1), (metrics.ciede2000, 0)]
 )

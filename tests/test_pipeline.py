@@ -160,6 +160,8 @@ def test_a_place_that_cannot_take_the_result_is_refused(denoiser: Denoiser, colo
             run(out=larger)
         with pytest.raises(ValueError, match=r"of floating point, not .* of torch\.uint8"):
             run(out=torch.empty_like(noisy, dtype=torch.uint8))
+        with pytest.raises(ValueError, match="out is a tensor, not ndarray"):
+            run(out=noisy.numpy())
     with pytest.raises(ValueError, match="with self_ensemble"):
         denoise_tensor(noisy, denoiser, self_ensemble=True, out=noisy)
 
@@ -274,6 +276,8 @@ def test_a_network_that_was_first_used_without_gradients_can_be_trained(denoiser
         torch.rand(0, 3, 8, 8),
         torch.ones(1, 3, 8, 8).byte(),
         255 * torch.ones(1, 3, 8, 8),
+        torch.linspace(-127, 1, 192).reshape(1, 3, 8, 8),
+        torch.full((1, 3, 8, 8), torch.nan),
     ],
 )
 def test_what_is_no_batch_of_pictures_is_refused(rgb: Tensor, denoiser: Denoiser, colorizer: Colorizer) -> None:

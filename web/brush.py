@@ -1,14 +1,15 @@
-"""The colour brush: a small grey copy of the photo, with a dot for every colour that the visitor has given."""
+"""The colour brush: a grey copy of the photo, small or enlarged, with a dot for every colour that the visitor has given."""
 
 from typing import Any
 
-from PIL import ImageColor, ImageDraw
+from PIL import ImageChops, ImageColor, ImageDraw
+from PIL.Image import Resampling
 
 from restore.images import ImageError
 from web.choices import Base, Canvas, Report
 from web.files import open_photo, to_image, write_png
 
-SIDE = 640  # of the copy, in pixels
+SIDE = 640  # of the copy at most, in pixels
 DOT = 8  # radius
 MAX_HINTS = 200
 
@@ -19,12 +20,17 @@ Mark = list[Any]
 def open_canvas(path: str, report: Report) -> Canvas:
     """Make the copy that is drawn on; none of a photo that cannot be read, of which Colorize tells why."""
     try:
-        image = to_image(open_photo(path).rgb).convert("L")
+        picture = open_photo(path)
     except ImageError:
         return Canvas(None, None)
     report(0.5)
+    image = to_image(picture.rgb).convert("L")
+    if picture.alpha:
+        image.paste("white", mask=ImageChops.invert(picture.alpha))
     full = image.size
     image.thumbnail((SIDE, SIDE))
+    if enlarged := SIDE // max(full):  # a dot would hide what is tiny
+        image = image.resize([enlarged * side for side in full], Resampling.NEAREST)
     shown = write_png(image, "canvas.png")
     return Canvas(shown, Base(shown, image.size, full))
 

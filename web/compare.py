@@ -1,6 +1,7 @@
 """The gallery: several methods on the same photos, with their numbers."""
 
 import csv
+import re
 import time
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -18,7 +19,7 @@ from restore.noise import gaussian
 from restore.pipeline import estimate_sigma, is_colourless
 from web.baselines import median, non_local_means
 from web.choices import COMPARED_COLUMNS, MAX_PHOTOS, MAX_SIDE, ComparedRow, Comparison, CurvePoint, Report
-from web.files import new_folder, open_photo, to_image, write_png
+from web.files import name_of, new_folder, open_photo, to_image, write_png
 from web.scores import round_psnr
 
 CURVE_SIGMAS = (5, 10, 15, 25, 35, 50)  # on the 0 to 255 scale
@@ -34,14 +35,14 @@ def compare(paths: list[str], sigma: float, seed: int, report: Report) -> Compar
         truth = _shrunk(open_photo(path).rgb)
         colors = None if is_colourless(truth) else truth  # nobody knows the colours of a grey photo
         name = Path(path).stem
-        tiles.append((_png(truth), f"{name}: original"))
+        tiles.append((_png(truth, path, "original"), f"{name}: original"))
         steps = chain(
             ((run, truth) for run in _denoisers(truth, sigma / 255, seed)),
             ((run, colors) for run in _colorizers(truth, sigma / 255, seed)),
         )
         for step, ((method, picture, seconds), known) in enumerate(steps):
             rows.append((name, method, *_likeness(picture, known), seconds))
-            tiles.append((_png(picture), _caption(rows[-1])))
+            tiles.append((_png(picture, path, method), _caption(rows[-1])))
             report((index + (step + 1) / 7) / len(paths))
     return Comparison(tiles, rows, _write_csv(rows))
 
@@ -114,8 +115,9 @@ def _eight_bit(image: Image.Image) -> Tensor:
     return open_picture(image).rgb
 
 
-def _png(rgb: Tensor) -> str:
-    return write_png(to_image(rgb), "picture.png")
+def _png(rgb: Tensor, path: str, method: str) -> str:
+    """Under the names of photo and method, as visitors save it: boat-denoised-ours.png, say."""
+    return write_png(to_image(rgb), name_of(path, f"-{re.sub(r'[^a-z]+', '-', method.lower())}.png"))
 
 
 def _write_csv(rows: list[ComparedRow]) -> str:

@@ -123,7 +123,7 @@ def _reporter(stop: threading.Event, progress: gr.Progress) -> Report:
 
 def _time_left(fraction: float, elapsed: float) -> str:
     if fraction >= 1:
-        return "Saving"
+        return "Measuring and saving"
     if elapsed < 1 or fraction <= 0:
         return "Working"
     seconds = elapsed / fraction * (1 - fraction)

@@ -35,7 +35,7 @@ SWEEP_SECONDS = 60
 UPLOAD = "/gradio_api/upload"
 RESULTS = "/gradio_api/queue/data"
 RESULTS_OF_A_CALL = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)")  # whose event is its session too
-OWN_FILE = re.compile(r"https?://[^/]+/gradio_api/file=(/.+)")  # whatever the host: behind a proxy it is another; never fetched
+OWN_FILE = re.compile(r"https?://[^?#]+?/gradio_api/file=(/.+)")  # whatever host and path a proxy gives it; never fetched
 OURS = tuple(  # no link in there leads out
     f"{normal(folder)}{os.sep}" for folder in (FOLDER, examples.FOLDER) for normal in (os.path.abspath, os.path.realpath)
 )

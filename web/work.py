@@ -56,8 +56,9 @@ def restore_photo(path: str, strength: float, vividness: float, report: Report) 
         line = GIVEN_COLOR
 
     image = restore.restore(picture, strength=strength, vividness=vividness, progress=report, on_color=note_color)
+    seconds = time.monotonic() - start
     scores = [noise_score(estimate_sigma(picture.rgb)), *notes((line,))]
-    return _result(picture, image, path, "-restored", scores, start, report)
+    return _result(picture, image, path, "-restored", scores, seconds, report)
 
 
 def denoise_photo(path: str, truth_path: str | None, model: str, strength: float, self_ensemble: bool, report: Report) -> Result:
@@ -68,10 +69,11 @@ def denoise_photo(path: str, truth_path: str | None, model: str, strength: float
         check_same_size(picture.rgb, truth)
     start = time.monotonic()
     image = restore.denoise(picture, model, strength=strength, self_ensemble=self_ensemble, progress=report)
+    seconds = time.monotonic() - start
     scores = [noise_score(estimate_sigma(picture.rgb))]
     if truth is not None:
-        scores += compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy")
-    return _result(picture, image, path, "-denoised", scores, start, report)
+        scores += compare_with_truth(picture.rgb, open_picture(image).rgb, truth, "noisy", report)
+    return _result(picture, image, path, "-denoised", scores, seconds, report)
 
 
 def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | None, report: Report) -> Result:
@@ -79,11 +81,12 @@ def colorize_photo(path: str, model: str, vividness: float, hints: list[Mark] | 
     picture = open_photo(path)
     start = time.monotonic()
     image = restore.colorize(picture, model, vividness=vividness, hints=_parse_hints(hints or []), progress=report)
+    seconds = time.monotonic() - start
     if is_colourless(picture.rgb):
-        return _result(picture, image, path, "-colorized", [], start, report)
+        return _result(picture, image, path, "-colorized", [], seconds, report)
     before = grey(picture.rgb)
-    scores = compare_with_truth(before, open_picture(image).rgb, picture.rgb, "grey")
-    return _result(picture, image, path, "-colorized", scores, start, report, to_image(before))
+    scores = compare_with_truth(before, open_picture(image).rgb, picture.rgb, "grey", report)
+    return _result(picture, image, path, "-colorized", scores, seconds, report, picture.to_pil(before))
 
 
 def _parse_hints(marks: list[Mark]) -> list[Hint]:
@@ -102,12 +105,12 @@ def _result(
     path: str,
     suffix: str,
     scores: list[Score],
-    start: float,
+    seconds: float,
     report: Report,
     before: Image.Image | None = None,
 ) -> Result:
     """Write what the tab shows; the picture itself is what the result is compared with, unless `before` is given."""
-    scores = [*scores, time_score(time.monotonic() - start), *notes(picture.notes)]
+    scores = [*scores, time_score(seconds), *notes(picture.notes)]
     before = before or picture.to_pil(picture.rgb)
     folder = new_folder()
     first, second, third = (folder / name_of(path, end) for end in ("-before.png", f"{suffix}.png", f"{suffix}.jpg"))
@@ -153,11 +156,12 @@ def add_noise(path: str, kind: str, settings: NoiseSettings, seed: int, report: 
     noisy = NOISES[kind](picture.rgb, settings, Generator().manual_seed(seed))
     if picture.is_grey:
         noisy = noisy[:, 1:2].expand_as(noisy)  # the luma of noise in three channels is weaker than was asked for
+    seconds = time.monotonic() - start
     report(0.5)
     image = picture.to_pil(noisy)
     stored = open_picture(image).rgb  # clipped and rounded, as every stored picture is
     psnr = Score(name="PSNR", value=round_psnr(stored, picture.rgb), unit="dB", role="before")
-    return _result(picture, image, path, "-noisy", [psnr, noise_score(estimate_sigma(stored))], start, report)
+    return _result(picture, image, path, "-noisy", [psnr, noise_score(estimate_sigma(stored))], seconds, report)
 
 
 def noisy_example(path: Path) -> str:

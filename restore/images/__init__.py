@@ -13,7 +13,7 @@ from restore.images.errors import ImageError, image_errors
 from restore.images.picture import Picture
 from restore.images.profiles import in_srgb
 from restore.images.reading import MAX_BYTES, MAX_PIXELS, open_picture, suffix_of
-from restore.images.writing import JPEG, WRITERS, encode_picture, lost_in, save_picture
+from restore.images.writing import JPEG, WRITERS, check_fits, encode_picture, lost_in, save_picture
 
 __all__ = [
     "JPEG",
@@ -22,6 +22,7 @@ __all__ = [
     "WRITERS",
     "ImageError",
     "Picture",
+    "check_fits",
     "encode_picture",
     "image_errors",
     "in_srgb",

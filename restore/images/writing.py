@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,6 @@ from restore.images.pixels import grey_levels, is_deep, is_grey, levels_of, plai
 from restore.images.profiles import in_srgb
 from restore.images.reading import MAX_SIDE
 
-MAX_EXIF_BYTES = 65_533  # what a JPEG holds
-
 
 @dataclass(frozen=True)
 class Writer:
@@ -32,6 +31,7 @@ class Writer:
     modes: tuple[str, ...]  # what it holds
     max_side: int
     holds_profile: bool = True
+    max_exif: int = sys.maxsize  # bytes
 
     def write(self, image: Image.Image, file: IO[bytes], keep_gps: bool) -> None:
         """Write the pixels upright, in a mode that the format holds, with the metadata that stay true and with no other."""
@@ -40,7 +40,7 @@ class Writer:
         same_colors = self.holds_profile and is_grey(image.mode) == is_grey(fitted.mode) and image.mode not in ("CMYK", "LAB")
         if not same_colors:
             fitted = _fit(in_srgb(upright), self.modes)
-        if len(info.get("exif", b"")) > MAX_EXIF_BYTES:
+        if len(info.get("exif", b"")) > self.max_exif:
             del info["exif"]
         metadata = info | present(icc_profile=image.info.get("icc_profile") if same_colors else None)
         fitted.info = {}  # some writers take comments, XMP with a place, or transparency from there
@@ -82,7 +82,16 @@ def lost_in(suffix: str, picture: Picture) -> tuple[str, ...]:
         lost.append(f"what is transparent becomes white, since {writer.name} holds no transparency")
     if is_deep(picture.mode) and not any(is_deep(mode) for mode in writer.modes):
         lost.append(f"its depth becomes 8 bits, since {writer.name} holds no more")
+    if len(picture.info.get("exif", b"")) > writer.max_exif:
+        lost.append(f"its EXIF data are left out, since {writer.name} holds no more than {writer.max_exif:,} bytes of them")
     return tuple(lost)
+
+
+def check_fits(suffix: str, width: int, height: int) -> None:
+    """Raise ImageError where a picture of so many pixels is too large for the format of a suffix; an unknown one has no limit."""
+    writer = WRITERS.get(suffix.lower())
+    if writer and max(width, height) > writer.max_side:
+        raise ImageError(f"cannot write {width:,} x {height:,} pixels as {writer.name}: the limit is {writer.max_side:,} a side")
 
 
 def _find_writer(path: Path, image: Image.Image) -> Writer:
@@ -91,10 +100,7 @@ def _find_writer(path: Path, image: Image.Image) -> Writer:
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise ImageError(f"cannot write {path.name!r}: the suffix must be one of {', '.join(WRITERS)}")
-    if max(image.size) > writer.max_side:
-        raise ImageError(
-            f"cannot write {image.width:,} x {image.height:,} pixels as {writer.name}: the limit is {writer.max_side:,} a side"
-        )
+    check_fits(path.suffix, *image.size)
     return writer
 
 
@@ -134,7 +140,7 @@ def _saver(name: str, **options: Any) -> Callable[..., None]:
     return partial(Image.Image.save, format=name, **options)
 
 
-JPEG = Writer("JPEG", _saver("JPEG", quality=95, subsampling="4:4:4"), ("L", "RGB"), 65_500)
+JPEG = Writer("JPEG", _saver("JPEG", quality=95, subsampling="4:4:4"), ("L", "RGB"), 65_500, max_exif=65_533)
 # A level at which photographs are as small as at the usual 6, within 5 %, in half to a third of the time.
 PNG = Writer("PNG", _saver("PNG", compress_level=4), ("L", "LA", "RGB", "RGBA", "I;16"), MAX_SIDE)
 WEBP = Writer("WebP", _saver("WEBP", quality=95), ("RGB", "RGBA"), 16_383)
