@@ -16,7 +16,7 @@ import pandas
 from gradio.events import Dependency
 from starlette.middleware import Middleware
 
-from web import about, choices, closer, gpu, later, theme
+from web import about, choices, closer, gpu, later, slider, theme
 from web.choices import Base, Batch, Canvas, Comparison, NoiseSettings, Result
 from web.examples import EXAMPLES, thumbnails
 from web.jobs import QUEUE_SIZE, in_words, run_alone, run_job, stop_jobs, visitors
@@ -55,16 +55,6 @@ KEEP_CLICKS = """() => document.addEventListener("click", (event) => {
         canvas.dispatchEvent(new MouseEvent("click", {bubbles: true, ...place}));
     }, {once: true});
 }, true)"""  # gradio drops a click on a picture that is loading, as the brush's canvas is after every dot
-LET_SCROLL = """() => {
-    const handle = "[data-testid=slider]";
-    const isZoomed = (box) => /scale\\((?!1\\))/.test(box.querySelector("img")?.style.transform ?? "");
-    const pass = (event) => {
-        const box = event.target.closest(`.result:has(${handle}):not(.fullscreen)`);
-        const zooms = event.touches ? event.touches.length > 1 : event.ctrlKey || event.metaKey;
-        if (box && !zooms && !isZoomed(box) && !event.target.closest(handle)) event.stopPropagation();
-    };
-    for (const name of ["touchstart", "wheel"]) document.addEventListener(name, pass, {capture: true, passive: true});
-}"""  # gradio's slider zooms at every wheel and holds every finger, so that the page could not be scrolled from there
 OPEN = "() => ({__type__: 'update', interactive: true})"  # a button, without asking the server
 CLOSE = OPEN.replace("true", "false")
 STRIP_TEMPLATE = """<p>No photo at hand? Try one of these.</p><div>{{#each value}}
@@ -269,6 +259,7 @@ def build_output() -> Output:
     """Build the right half of a tab."""
     pair = gr.ImageSlider(
         label="Before and after",
+        show_label=False,  # it would hide a corner, and a panorama altogether
         format="png",
         type="filepath",
         image_mode=None,
@@ -280,7 +271,10 @@ def build_output() -> Output:
     with gr.Row():
         png = gr.DownloadButton("Download PNG", interactive=False, size="md", min_width=120)
         jpeg = gr.DownloadButton("Download JPEG", interactive=False, size="md", min_width=120)
-    gr.Markdown("Drag the handle to compare; pinch, or scroll with Ctrl, to look closer.", elem_classes="hint")
+    gr.Markdown(
+        "Before is on the left, after on the right: drag the handle. Pinch, or scroll with Ctrl, to look closer.",
+        elem_classes="hint",
+    )
     crop = gr.HTML(html_template=closer.TEMPLATE, js_on_load=closer.ON_LOAD, elem_classes="closer-look", label="Closer look")
     pair.change(None, pair, crop, js=closer.URLS, queue=False)
     scores = gr.HTML(html_template=SCORES_TEMPLATE, elem_classes="scores", label="Measurements")
@@ -322,7 +316,7 @@ def wire(
         show_progress_on=[outputs.pair],
     )
     open_when_done(event, [outputs.png, outputs.jpeg, *onward])
-    let_cancel(cancel, event, [*outputs, *onward])
+    let_cancel(button, cancel, event, [*outputs, *onward])
 
 
 def announce(button: gr.Button, cancel: gr.Button, inputs: list[Any]) -> None:
@@ -339,8 +333,11 @@ def open_cancel(button: gr.Button, cancel: gr.Button, inputs: list[Any]) -> None
     button.click(None, inputs, cancel, js=OPEN, queue=False)
 
 
-def let_cancel(cancel: gr.Button, event: Dependency, outputs: list[Any]) -> None:
-    """Let Cancel stop the work that it was opened for, and close it when that has ended; no old result stands for a new one."""
+def let_cancel(button: gr.Button, cancel: gr.Button, event: Dependency, outputs: list[Any]) -> None:
+    """Let Cancel stop the work of a button, and close it when that has ended; no old result stands for a new one.
+
+    The button is shut until all is given up, which would take new work with it.
+    """
     for ended in (event.then, event.failure):  # an error calls the second alone, all else the first
         ended(None, None, cancel, js=CLOSE, queue=False)
     event.failure(lambda: {part: nothing(part) for part in outputs}, None, outputs, **LIGHT)
@@ -350,7 +347,10 @@ def let_cancel(cancel: gr.Button, event: Dependency, outputs: list[Any]) -> None
         gr.Info("Cancelled.")
         return {part: nothing(part) for part in outputs}
 
-    cancel.click(give_up, None, outputs, api_visibility="private", show_progress="hidden")
+    cancel.click(None, None, button, js=CLOSE, queue=False)
+    given_up = cancel.click(give_up, None, outputs, api_visibility="private", show_progress="hidden")
+    for ended in (given_up.then, given_up.failure):
+        ended(None, None, button, js=OPEN, queue=False)
 
 
 def nothing(part: Any) -> Any:
@@ -470,7 +470,13 @@ def build_brush(photo: gr.Image) -> gr.JSON:
         gr.Markdown("Know a colour? Choose it, then click the photo where it belongs. Then press Colorize again.")
         color = gr.ColorPicker("#b5452c", label="Colour")
         canvas = gr.Image(
-            label="Click to place the colour", type="filepath", image_mode=None, interactive=False, buttons=[], elem_id="canvas"
+            label="Click to place the colour",
+            show_label=False,  # colours are placed below it as well
+            type="filepath",
+            image_mode=None,
+            interactive=False,
+            buttons=[],
+            elem_id="canvas",
         )
         with gr.Row():
             undo = gr.Button("Undo", size="md", min_width=100)
@@ -574,7 +580,7 @@ def build_gallery() -> None:
     )
     open_when_done(event, [download])
     noise, method, psnr = choices.CURVE_COLUMNS
-    let_cancel(cancel, event, [tiles, table, download])
+    let_cancel(button, cancel, event, [tiles, table, download])
     with gr.Accordion("PSNR against the noise level", open=False):
         curve_button, curve_cancel = build_buttons("Plot the first photo")
         curve = gr.LinePlot(x=noise, y=psnr, color=method, label="PSNR against the noise level", show_label=False, height=320)
@@ -588,7 +594,7 @@ def build_gallery() -> None:
         concurrency_id="work",
         concurrency_limit=1,
     )
-    let_cancel(curve_cancel, plot, [curve])
+    let_cancel(curve_button, curve_cancel, plot, [curve])
 
 
 def build_batch() -> None:
@@ -610,7 +616,7 @@ def build_batch() -> None:
                 datatype=["str", "str", "number"],
                 label="File by file",
                 interactive=False,
-                column_widths=["36%", "41%", "23%"],
+                column_widths=["34%", "38%", "28%"],
                 wrap=True,
             )
     asked = [photos, task, suffix]
@@ -624,7 +630,7 @@ def build_batch() -> None:
         concurrency_limit=1,
         show_progress_on=[table],
     )
-    let_cancel(cancel, event, [archive, table])
+    let_cancel(button, cancel, event, [archive, table])
 
 
 def build_about() -> None:
@@ -675,7 +681,8 @@ def build(queue_size: int = QUEUE_SIZE) -> gr.Blocks:
                 build_about()
         page.load(None, js=OPEN_TAB)
         page.load(None, js=KEEP_CLICKS)
-        page.load(None, js=LET_SCROLL)
+        page.load(None, js=slider.LET_SCROLL)
+        page.load(None, js=slider.TAKE_KEYS)
         page.unload(stop_jobs)
     page.queue(max_size=queue_size, default_concurrency_limit=1, api_open=False)
     return page

@@ -15,7 +15,7 @@ from app_server import Endless, serve
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
-from web import brush, closer, jobs, work
+from web import brush, closer, jobs, slider, work
 from web.examples import EXAMPLES
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")  # else Playwright's own
@@ -350,6 +350,57 @@ def test_cancel_is_open_while_there_is_something_to_cancel(
     expect(page.get_by_text("Cancelled.")).to_be_visible(timeout=SECONDS)
     expect(cancel).to_be_disabled(timeout=SECONDS)
     expect(opened(page).get_by_role("button", name="Download PNG")).to_be_disabled()
+
+
+def test_the_button_is_shut_until_what_is_cancelled_is_given_up(
+    context: BrowserContext, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, work_forever = visit(context, address, "denoise"), Endless()
+    button = opened(page).get_by_role("button", name="Denoise", exact=True)
+    upload(page.locator("#denoise-photo"), CAR)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.restore, "denoise", work_forever)
+        press(page, "Denoise")
+        assert work_forever.started.wait(30)
+        held: list[Route] = []
+        page.route("**/queue/join*", lambda route: held.append(route))
+        with page.expect_request("**/queue/join*"):
+            press(page, "Cancel")
+        expect(button).to_be_disabled()
+        assert work_forever.stopped.wait(30)
+    expect(button).to_be_disabled()
+    held[0].continue_()
+    page.unroute("**/queue/join*")
+    expect(button).to_be_enabled(timeout=SECONDS)
+    press(page, "Denoise")
+    read_score(page, "Time")
+
+
+def test_before_and_after_are_compared_by_keys(context: BrowserContext, address: str) -> None:
+    page = visit(context, address, "denoise")
+    upload(page.locator("#denoise-photo"), CAR)
+    press(page, "Denoise")
+    read_score(page, "Time")
+    handle = opened(page).get_by_role("slider", name="Percent of the picture that is as before")
+    line = handle.locator(".inner")
+    box = opened(page).locator(".result .wrap").last.bounding_box()
+    middle = line.bounding_box()
+    assert box is not None
+    assert middle is not None
+    for key, side in (("ArrowRight", 1), ("ArrowLeft", -1)):
+        before = line.bounding_box()
+        assert before is not None
+        for _ in range(3):
+            handle.press(key)
+            page.wait_for_timeout(100)
+        after = line.bounding_box()
+        assert after is not None
+        assert after["x"] - before["x"] == pytest.approx(side * 3 * slider.STEP, abs=3)
+    handle.press("ArrowRight")
+    share = 100 * (middle["x"] + slider.STEP - box["x"]) / box["width"]
+    expect(handle).to_have_attribute("aria-valuenow", re.compile(f"{share:.0f}|{share - 1:.0f}|{share + 1:.0f}"))
+    expect(opened(page).locator(".result").get_by_role("img", name="Before")).to_be_visible()
+    expect(opened(page).locator(".result").get_by_role("img", name="After")).to_be_visible()
 
 
 def test_the_gallery_shows_every_method(context: BrowserContext, address: str) -> None:
