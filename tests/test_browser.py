@@ -209,7 +209,7 @@ def test_noise_is_carried_over_with_the_truth(context: BrowserContext, address: 
 def test_colour_is_measured_against_grey(context: BrowserContext, address: str) -> None:
     page = visit(context, address, "colorize")
     choose_example(page, "Car", "car.png")
-    hint = opened(page).get_by_text("Drag the handle to compare")
+    hint = opened(page).get_by_text("Before is on the left, after on the right")
     expect(hint).to_be_hidden()  # there is none yet
     press(page, "Colorize")
     expect(hint).to_be_visible(timeout=SECONDS)
