@@ -40,29 +40,33 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def open_to_others(path: Path) -> None:
     """Let whoever may read its folder's other files read a file that a library has made for its owner alone."""
-    reference = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    reference.touch()  # as the umask has it, which cannot be asked for without being changed
-    path.chmod(reference.stat().st_mode)
-    reference.unlink()
+    with _probe(path.parent) as reference:  # as the umask has it, which cannot be asked for without being changed
+        path.chmod(reference.stat().st_mode)
 
 
 def check_writable(folder: Path) -> None:
     """Raise OSError where no file can be written into a folder, or into the nearest above it that is there; leaves nothing."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
-    probe = folder / f".{secrets.token_hex(8)}.tmp"
-    probe.touch()
-    probe.unlink()
+    with _probe(folder):
+        pass
 
 
 def folds_case(folder: Path) -> bool:
     """Whether names that differ in case alone are one on the disk of a folder, or of the nearest above it that is there."""
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    probe = folder / f".{secrets.token_hex(8)}a.tmp"
+    with _probe(folder) as probe:
+        return probe.with_name(probe.name.upper()).exists()
+
+
+@contextlib.contextmanager
+def _probe(folder: Path) -> Iterator[Path]:
+    """An empty file with a lower-case name in a folder, for as long as the block lasts."""
+    probe = folder / f".{secrets.token_hex(8)}.tmp"
     probe.touch()
     try:
-        return probe.with_name(probe.name.upper()).exists()
+        yield probe
     finally:
         probe.unlink()
 
